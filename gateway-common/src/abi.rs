@@ -1,0 +1,439 @@
+//! Layouts of everything that crosses between kernel and user space through a map, and the maps'
+//! names and shapes.
+//!
+//! Every type is plain words with explicit padding; sizes are asserted here and held against the
+//! object's BTF by the tests. All integers are in host byte order unless a field says `_be`.
+//!
+//! Per-CPU state lives in ordinary, memory-mappable arrays laid out CPU by CPU (element
+//! `cpu * per_cpu + i`), so that user space reads counters and flows without a system call and the
+//! kernel's look-up is inlined on every supported version.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Version of everything in this crate that is shared through maps. Pins live in a folder that
+/// carries it, and [`Control::abi`] repeats it: a daemon adopts only what it understands.
+pub const ABI_VERSION: u32 = 1;
+
+/// Interface slots; slot 0 counts what arrives on an interface that nobody configured.
+pub const MAX_INTERFACES: usize = 256;
+/// Routes in a policy.
+pub const MAX_ROUTES: usize = 65_536;
+/// Elements of [`maps::INTERFACES`], indexed by the low 16 bits of the interface index.
+pub const INTERFACE_INDEX_SPACE: usize = 65_536;
+/// Counter slot of packets that no route matched.
+pub const COUNTER_DEFAULT: u32 = 0;
+/// Counter slot of frames that are not IP and pass unjudged.
+pub const COUNTER_NOT_IP: u32 = 1;
+/// Counter slot of malformed packets, passed or dropped.
+pub const COUNTER_MALFORMED: u32 = 2;
+/// Counter slot of packets that arrived while no policy was loaded.
+pub const COUNTER_NO_POLICY: u32 = 3;
+/// First counter slot that is given to a route.
+pub const COUNTER_FIRST_ROUTE: u32 = 16;
+/// Counter slots for each CPU: every route that has a name, past ones included, keeps its own.
+pub const ROUTE_COUNTERS: usize = 131_072;
+/// Lost-and-evicted counters for each CPU.
+pub const TELEMETRY_WORDS: usize = 8;
+/// Priority or mark that is not to be set.
+pub const UNSET: u32 = 0;
+
+/// Map names, as in the object and in the pin folder.
+pub mod maps {
+    /// `Array<Control>`, one element, mapped. Writer: user space.
+    pub const CONTROL: &str = "CONTROL";
+    /// `Array<Line>`, mapped: the policy images. Writer: user space, only in lines no live image uses.
+    pub const ARENA: &str = "ARENA";
+    /// `Array<Interface>`, mapped, by the low 16 bits of the interface index. Writer: user space.
+    pub const INTERFACES: &str = "INTERFACES";
+    /// `Array<Egress>`, mapped, by interface slot. Writer: user space.
+    pub const EGRESS: &str = "EGRESS";
+    /// `Array<InterfaceStats>`, mapped, see [`super::stats_index`]. Writer: kernel.
+    pub const STATS: &str = "STATS";
+    /// `Array<ReasonCount>`, mapped, see [`super::reason_index`]. Writer: kernel.
+    pub const REASONS: &str = "REASONS";
+    /// `Array<Count>`, mapped, element `cpu * ROUTE_COUNTERS + slot`. Writer: kernel.
+    pub const ROUTES: &str = "ROUTES";
+    /// `Array<MemoSet>`, mapped, element `cpu * sets + hash`. Writer: kernel.
+    pub const MEMO: &str = "MEMO";
+    /// `Array<u64>`, mapped, element `cpu * TELEMETRY_WORDS + Telemetry`. Writer: kernel.
+    pub const TELEMETRY: &str = "TELEMETRY";
+    /// Ring buffer of [`super::FlowRecord`]: flows that left the memo. Full: counted, see [`super::Telemetry`].
+    pub const FLOWS: &str = "FLOWS";
+    /// Ring buffer of [`super::PacketEvent`]. Full: counted in [`super::Telemetry::EventsLost`].
+    pub const EVENTS: &str = "EVENTS";
+}
+
+/// Program names, as in the object.
+pub mod programs {
+    /// XDP, every governed interface.
+    pub const XDP: &str = "gateway_xdp";
+    /// tc ingress, every governed interface.
+    pub const TC_INGRESS: &str = "gateway_tc";
+    /// XDP that returns XDP_PASS: the floor of the benchmarks and veth peers in the tests.
+    pub const XDP_PASS: &str = "gateway_pass";
+    /// Returns `bpf_jiffies64` and `bpf_ktime_get_ns` in the first 16 bytes of a test run's packet.
+    pub const CLOCK: &str = "gateway_clock";
+}
+
+/// Constants that the loader sets in the object's read-only data.
+pub mod globals {
+    /// `u32`: memo sets for each CPU, a power of two.
+    pub const MEMO_SETS: &str = "MEMO_SETS";
+    /// `u64`: seed of the memo's hash.
+    pub const MEMO_SEED: &str = "MEMO_SEED";
+}
+
+/// What a packet met with in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Verdict {
+    /// Handed to the stack (or to the next program).
+    Pass = 0,
+    /// Dropped, with a reason.
+    Drop = 1,
+    /// Sent back out of the interface it came from.
+    Tx = 2,
+    /// Sent out of another interface.
+    Redirect = 3,
+}
+
+impl Verdict {
+    /// All verdicts, by code.
+    pub const ALL: [Verdict; 4] = [Verdict::Pass, Verdict::Drop, Verdict::Tx, Verdict::Redirect];
+
+    /// The name in metrics, events and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Drop => "drop",
+            Verdict::Tx => "tx",
+            Verdict::Redirect => "redirect",
+        }
+    }
+
+    /// The verdict with this code.
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Verdict> {
+        match code {
+            0 => Some(Verdict::Pass),
+            1 => Some(Verdict::Drop),
+            2 => Some(Verdict::Tx),
+            3 => Some(Verdict::Redirect),
+            _ => None,
+        }
+    }
+}
+
+/// Where a packet was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Hook {
+    /// XDP, native or generic.
+    Xdp = 0,
+    /// tc ingress.
+    TcIngress = 1,
+}
+
+impl Hook {
+    /// All hooks, by code.
+    pub const ALL: [Hook; 2] = [Hook::Xdp, Hook::TcIngress];
+
+    /// The name in metrics, events and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Hook::Xdp => "xdp",
+            Hook::TcIngress => "tc_ingress",
+        }
+    }
+}
+
+/// Indices into a CPU's part of [`maps::TELEMETRY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Telemetry {
+    /// Packet events that found the ring buffer full.
+    EventsLost = 0,
+    /// Flow records that found the ring buffer full.
+    FlowsLost = 1,
+    /// Packets of those flows.
+    FlowPacketsLost = 2,
+    /// Bytes of those flows.
+    FlowBytesLost = 3,
+    /// Flow records handed over.
+    FlowsEvicted = 4,
+    /// Packets that found their flow in the memo.
+    MemoHits = 5,
+    /// Packets that were classified.
+    MemoMisses = 6,
+}
+
+/// The one element of [`maps::CONTROL`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Control {
+    /// `generation << 32 | line of the header in the arena`; 0 while no policy is live. Written
+    /// with one store, read once for each packet.
+    pub active: u64,
+    /// A packet is reported when a low-discrepancy sequence falls below this: `rate * 2^64`; 0 is never.
+    pub sample_below: u64,
+    /// The same for dropped packets.
+    pub sample_drops_below: u64,
+    /// [`ABI_VERSION`].
+    pub abi: u32,
+    /// [`CONTROL_FLOWS`].
+    pub flags: u32,
+    /// Zero.
+    pub reserved: [u64; 4],
+}
+
+/// In [`Control::flags`]: keep flow accounts.
+pub const CONTROL_FLOWS: u32 = 1;
+
+impl Control {
+    /// The word for [`Control::active`].
+    #[must_use]
+    pub const fn active_word(generation: u32, header_line: u32) -> u64 {
+        (generation as u64) << 32 | header_line as u64
+    }
+    /// The generation in an active word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn generation_of(active: u64) -> u32 {
+        (active >> 32) as u32
+    }
+    /// The header's line in an active word.
+    #[inline(always)]
+    #[must_use]
+    pub const fn header_of(active: u64) -> u32 {
+        active as u32
+    }
+}
+
+/// 64 bytes of the arena: the unit of every policy table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C, align(8))]
+pub struct Line(pub [u64; 8]);
+
+/// What the program must know of the interface that a packet arrived on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Interface {
+    /// The whole interface index: the element's place holds its low 16 bits only. 0: not governed.
+    pub ifindex: u32,
+    /// Slot, 1..MAX_INTERFACES.
+    pub slot: u16,
+    /// [`INTERFACE_JUDGE_IN_TC`], [`INTERFACE_TX_BY_TC`], [`INTERFACE_NATIVE`].
+    pub flags: u16,
+}
+
+/// No XDP here: tc ingress judges.
+pub const INTERFACE_JUDGE_IN_TC: u16 = 1;
+/// XDP_TX does not arrive (a veth whose peer takes no XDP frames): tc sends instead.
+pub const INTERFACE_TX_BY_TC: u16 = 2;
+/// Native XDP: a redirect needs a target that takes XDP frames ([`EGRESS_XDP_FRAMES`]).
+pub const INTERFACE_NATIVE: u16 = 4;
+
+/// Where a redirect goes, by interface slot; changed live when an interface comes, goes or changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Egress {
+    /// Interface index, 0 while the interface is not there.
+    pub ifindex: u32,
+    /// [`EGRESS_XDP_FRAMES`].
+    pub flags: u32,
+}
+
+/// The device takes frames by `ndo_xdp_xmit`.
+pub const EGRESS_XDP_FRAMES: u32 = 1;
+
+/// Packets and bytes. Bytes are the frame's length without FCS, as the kernel counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Counters of one CPU, interface, hook and generation parity. `received` is counted on entry and
+/// each verdict on exit, so that their sum can be held against it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct InterfaceStats {
+    /// Counted on entry.
+    pub received: Count,
+    /// Counted on exit, by [`Verdict`].
+    pub verdicts: [Count; 4],
+    /// Zero.
+    pub reserved: [u64; 6],
+}
+
+/// Packets with one drop reason on one interface, by what was done with them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct ReasonCount {
+    /// Dropped.
+    pub dropped: u64,
+    /// Malformed, and passed because the policy says so.
+    pub passed: u64,
+}
+
+/// Element of [`maps::STATS`]. `generation` matters by its lowest bit: the two halves let user
+/// space settle the accounts of a generation once its last packet is through.
+#[inline(always)]
+#[must_use]
+pub const fn stats_index(cpu: u32, slot: u32, hook: u32, generation: u32) -> u32 {
+    ((cpu * MAX_INTERFACES as u32 + slot) * 2 + hook) * 2 + (generation & 1)
+}
+
+/// Elements of [`maps::STATS`] for each CPU.
+pub const STATS_PER_CPU: usize = MAX_INTERFACES * 4;
+
+/// Element of [`maps::REASONS`].
+#[inline(always)]
+#[must_use]
+pub const fn reason_index(cpu: u32, slot: u32, reason: u32) -> u32 {
+    (cpu * MAX_INTERFACES as u32 + slot) * crate::reason::Reason::COUNT as u32 + reason
+}
+
+/// Elements of [`maps::REASONS`] for each CPU.
+pub const REASONS_PER_CPU: usize = MAX_INTERFACES * crate::reason::Reason::COUNT;
+
+/// A line of the per-CPU memo: the account of one flow, and what was decided for it.
+///
+/// The first half is all that an IPv4 packet touches. A reader in user space copies the line and
+/// reads `generation`, `key` and `first` again: the kernel sets `generation` to 0 before it gives
+/// the line to another flow, and writes it last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct MemoLine {
+    /// See [`crate::packet::FlowKey::words`]. 0: the line is empty.
+    pub key: u64,
+    /// IPv4: `source << 32 | destination`; IPv6: a hash of both addresses, which stand in `addresses`.
+    pub key_addresses: u64,
+    /// The generation that decided.
+    pub generation: u32,
+    /// Counter slot of the route.
+    pub counter: u32,
+    /// [`Verdict`].
+    pub verdict: u8,
+    /// [`crate::reason::Reason`] of a drop, else 0.
+    pub reason: u8,
+    /// TCP flags seen, all packets' or-ed.
+    pub tcp_flags: u8,
+    /// Interface slot that a redirect goes to.
+    pub egress_slot: u8,
+    /// skb mark, [`UNSET`] if none.
+    pub mark: u32,
+    /// Packets since the line was taken.
+    pub packets: u64,
+    /// Bytes since the line was taken.
+    pub bytes: u64,
+    /// Jiffies (low 32 bits) of the first packet.
+    pub first: u32,
+    /// Jiffies (low 32 bits) of the last packet.
+    pub last: u32,
+    /// skb priority, [`UNSET`] if none.
+    pub priority: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// IPv6: source and destination, each high word first, host byte order.
+    pub addresses: [u64; 4],
+    /// Zero.
+    pub reserved2: [u64; 4],
+}
+
+/// Ways of a memo set.
+pub const MEMO_WAYS: usize = 2;
+
+/// A set of the memo.
+pub type MemoSet = [MemoLine; MEMO_WAYS];
+
+/// A flow that left the memo: what [`maps::FLOWS`] carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct FlowRecord {
+    /// The line as it was.
+    pub line: MemoLine,
+}
+
+/// A sampled packet: what [`maps::EVENTS`] carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PacketEvent {
+    /// `CLOCK_MONOTONIC` nanoseconds.
+    pub time_ns: u64,
+    /// Source, high word first; IPv4 in the top 32 bits of the first word.
+    pub source: [u64; 2],
+    /// Destination, the same way.
+    pub destination: [u64; 2],
+    /// Arrived on.
+    pub ifindex: u32,
+    /// Frame length, bytes.
+    pub length: u32,
+    /// Counter slot of the route.
+    pub counter: u32,
+    /// The generation that judged.
+    pub generation: u32,
+    /// skb mark given, [`UNSET`] if none.
+    pub mark: u32,
+    /// Source port; 0 without ports.
+    pub source_port: u16,
+    /// Destination port; for ICMP `type << 8 | code`.
+    pub port: u16,
+    /// 4, 6, or 0 for what is not IP or could not be parsed.
+    pub family: u8,
+    /// IP protocol.
+    pub protocol: u8,
+    /// [`Verdict`].
+    pub verdict: u8,
+    /// [`crate::reason::Reason`], 0 if none.
+    pub reason: u8,
+    /// [`Hook`].
+    pub hook: u8,
+    /// TCP flags.
+    pub tcp_flags: u8,
+    /// [`crate::packet::flags`].
+    pub packet_flags: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+/// XDP metadata: what XDP tells tc about a packet that passes, in front of the frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Metadata {
+    /// [`METADATA_MAGIC`].
+    pub magic: u32,
+    /// skb mark, [`UNSET`] if none.
+    pub mark: u32,
+    /// skb priority, [`UNSET`] if none.
+    pub priority: u32,
+    /// Counter slot of the route.
+    pub counter: u32,
+    /// The generation that judged.
+    pub generation: u32,
+    /// tc redirects the packet to this interface, 0: it passes.
+    pub redirect_ifindex: u32,
+}
+
+/// "GWM" and the ABI version.
+pub const METADATA_MAGIC: u32 = 0x4757_4D00 | ABI_VERSION;
+
+const _: () = {
+    assert!(size_of::<Control>() == 64);
+    assert!(size_of::<Line>() == 64);
+    assert!(size_of::<Interface>() == 8);
+    assert!(size_of::<Egress>() == 8);
+    assert!(size_of::<Count>() == 16);
+    assert!(size_of::<InterfaceStats>() == 128);
+    assert!(size_of::<ReasonCount>() == 16);
+    assert!(size_of::<MemoLine>() == 128);
+    assert!(core::mem::offset_of!(MemoLine, addresses) == 64);
+    assert!(size_of::<FlowRecord>() == 128);
+    assert!(size_of::<PacketEvent>() == 72);
+    assert!(size_of::<Metadata>() == 24);
+};
