@@ -1,1 +1,5 @@
-//! placeholder
+//! The user-space half of gateway: policy, compiler, data plane, daemon, control API and command
+//! line. `ARCHITECTURE.md` has the map.
+
+pub mod compile;
+pub mod policy;
