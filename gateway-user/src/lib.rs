@@ -1,5 +1,7 @@
 //! The user-space half of gateway: policy, compiler, data plane, daemon, control API and command
 //! line. `ARCHITECTURE.md` has the map.
 
+pub mod api;
 pub mod compile;
+pub mod daemon;
 pub mod policy;
