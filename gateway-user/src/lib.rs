@@ -5,3 +5,4 @@ pub mod api;
 pub mod compile;
 pub mod daemon;
 pub mod policy;
+pub mod store;
