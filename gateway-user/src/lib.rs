@@ -4,5 +4,6 @@
 pub mod api;
 pub mod compile;
 pub mod daemon;
+pub mod flows;
 pub mod policy;
 pub mod store;
