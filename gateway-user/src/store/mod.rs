@@ -13,7 +13,7 @@ mod slots;
 mod tests;
 
 pub use error::StoreError;
-pub use slots::{InterfaceSlots, RouteSlots, SlotError};
+pub use slots::{NewSlots, SlotError, Slots};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::path::Path;
@@ -112,76 +112,58 @@ impl Store {
         self.record_named(META_CANDIDATE)
     }
 
-    /// The slots of all route names ever used.
+    /// All slots ever given out.
     ///
     /// # Errors
     /// What the database said.
-    pub fn route_slots(&self) -> Result<RouteSlots, StoreError> {
+    pub fn slots(&self) -> Result<Slots, StoreError> {
         let transaction = self.db.begin_read()?;
-        let first_free =
-            transaction.open_table(META)?.get(META_FIRST_FREE_ROUTE_SLOT)?.map(|word| word.value());
-        let table = transaction.open_table(ROUTE_SLOTS)?;
-        let mut slots = Vec::new();
-        for row in table.iter()? {
+        let mut known = NewSlots::default();
+        for row in transaction.open_table(ROUTE_SLOTS)?.iter()? {
             let (name, slot) = row?;
-            slots.push((name.value().to_owned(), slot.value()));
+            known.routes.insert(name.value().to_owned(), slot.value());
         }
-        Ok(RouteSlots::new(slots, first_free.and_then(|word| u32::try_from(word).ok())))
+        for row in transaction.open_table(INTERFACE_SLOTS)?.iter()? {
+            let (name, slot) = row?;
+            known.interfaces.insert(name.value().to_owned(), slot.value());
+        }
+        let first_free = transaction.open_table(META)?.get(META_FIRST_FREE_ROUTE_SLOT)?;
+        if let Some(word) = first_free {
+            known.first_free_route = u32::try_from(word.value()).unwrap_or(0);
+        }
+        let mut slots = Slots::default();
+        slots.add(known);
+        Ok(slots)
     }
 
-    /// The slots of all interface names ever used.
+    /// Makes slots durable without a change of policy, and adds them.
     ///
     /// # Errors
-    /// What the database said.
-    pub fn interface_slots(&self) -> Result<InterfaceSlots, StoreError> {
-        let transaction = self.db.begin_read()?;
-        let table = transaction.open_table(INTERFACE_SLOTS)?;
-        let mut slots = Vec::new();
-        for row in table.iter()? {
-            let (name, slot) = row?;
-            slots.push((name.value().to_owned(), slot.value()));
+    /// What the database said; nothing is written or added then.
+    pub fn keep_slots(&self, slots: &mut Slots, new: NewSlots) -> Result<(), StoreError> {
+        if !slots.has_all(&new) {
+            self.write(|transaction| write_slots(transaction, &new))?;
+            slots.add(new);
         }
-        Ok(InterfaceSlots::new(slots))
-    }
-
-    /// Makes slots durable that were given out without a change of policy.
-    ///
-    /// # Errors
-    /// What the database said; nothing is written then.
-    pub fn keep_slots(
-        &self,
-        routes: &mut RouteSlots,
-        interfaces: &mut InterfaceSlots,
-    ) -> Result<(), StoreError> {
-        if routes.is_saved() && interfaces.is_saved() {
-            return Ok(());
-        }
-        self.write(|transaction| write_slots(transaction, routes, interfaces))?;
-        routes.saved();
-        interfaces.saved();
         Ok(())
     }
 
-    /// Makes a candidate durable, with all slots that are not yet.
+    /// Makes a candidate and the slots it needs durable, and adds them.
     ///
     /// # Errors
-    /// What the database said; nothing is written then.
-    pub fn prepare(
-        &self,
-        record: &PolicyRecord,
-        routes: &mut RouteSlots,
-        interfaces: &mut InterfaceSlots,
-    ) -> Result<(), StoreError> {
+    /// What the database said; nothing is written or added then.
+    pub fn prepare(&self, record: &PolicyRecord, slots: &mut Slots, new: NewSlots) -> Result<(), StoreError> {
         self.write(|transaction| {
-            write_slots(transaction, routes, interfaces)?;
+            if !slots.has_all(&new) {
+                write_slots(transaction, &new)?;
+            }
             let row = (&record.digest, record.source.as_str(), record.applied_at_unix_secs);
             transaction.open_table(RECORDS)?.insert(record.generation, row)?;
             transaction.open_table(TEXTS)?.insert(record.generation, record.text.as_str())?;
             transaction.open_table(META)?.insert(META_CANDIDATE, u64::from(record.generation))?;
             Ok(())
         })?;
-        routes.saved();
-        interfaces.saved();
+        slots.add(new);
         Ok(())
     }
 
@@ -274,24 +256,16 @@ impl Store {
     }
 }
 
-fn write_slots(
-    transaction: &WriteTransaction,
-    routes: &RouteSlots,
-    interfaces: &InterfaceSlots,
-) -> Result<(), StoreError> {
-    if !routes.is_saved() {
-        let mut table = transaction.open_table(ROUTE_SLOTS)?;
-        for (name, slot) in routes.unsaved() {
-            table.insert(name, slot)?;
-        }
-        let mut meta = transaction.open_table(META)?;
-        meta.insert(META_FIRST_FREE_ROUTE_SLOT, u64::from(routes.first_free()))?;
+fn write_slots(transaction: &WriteTransaction, new: &NewSlots) -> Result<(), StoreError> {
+    let mut routes = transaction.open_table(ROUTE_SLOTS)?;
+    for (name, slot) in &new.routes {
+        routes.insert(name.as_str(), slot)?;
     }
-    if !interfaces.is_saved() {
-        let mut table = transaction.open_table(INTERFACE_SLOTS)?;
-        for (name, slot) in interfaces.unsaved() {
-            table.insert(name, slot)?;
-        }
+    let mut interfaces = transaction.open_table(INTERFACE_SLOTS)?;
+    for (name, slot) in &new.interfaces {
+        interfaces.insert(name.as_str(), slot)?;
     }
+    let mut meta = transaction.open_table(META)?;
+    meta.insert(META_FIRST_FREE_ROUTE_SLOT, u64::from(new.first_free_route))?;
     Ok(())
 }

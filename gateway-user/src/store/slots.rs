@@ -34,187 +34,187 @@ pub enum SlotError {
     },
 }
 
-/// Counter slots by route name.
-#[derive(Clone, Debug)]
-pub struct RouteSlots {
-    by_name: HashMap<String, u32>,
-    /// Name by slot, from [`COUNTER_FIRST_ROUTE`] on; empty where a slot was skipped.
-    names: Vec<String>,
-    unsaved: Vec<String>,
-    skipped_unsaved: bool,
+/// Who has which slot.
+#[derive(Clone, Debug, Default)]
+pub struct Slots {
+    routes: HashMap<String, u32>,
+    /// Route name by slot, from [`COUNTER_FIRST_ROUTE`] on; empty where a slot was skipped.
+    route_names: Vec<String>,
+    interfaces: HashMap<String, u8>,
 }
 
-impl RouteSlots {
-    /// How many names can have a slot.
-    pub const MOST: u32 = ROUTE_COUNTERS as u32 - COUNTER_FIRST_ROUTE;
+/// Slots for names that have none yet: durable and in [`Slots`] once the store says so, or dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewSlots {
+    /// By route name.
+    pub routes: HashMap<String, u32>,
+    /// By interface name.
+    pub interfaces: HashMap<String, u8>,
+    /// Counter slots below this one are taken.
+    pub first_free_route: u32,
+}
 
-    pub(super) fn new(slots: Vec<(String, u32)>, first_free: Option<u32>) -> RouteSlots {
-        let mut book = RouteSlots {
-            by_name: HashMap::with_capacity(slots.len()),
-            names: Vec::new(),
-            unsaved: Vec::new(),
-            skipped_unsaved: false,
-        };
-        book.skip_to(first_free.unwrap_or(COUNTER_FIRST_ROUTE));
-        for (name, slot) in slots {
-            book.skip_to(slot + 1);
-            if let Some(place) = slot.checked_sub(COUNTER_FIRST_ROUTE) {
-                book.names[place as usize].clone_from(&name);
-            }
-            book.by_name.insert(name, slot);
-        }
-        book.skipped_unsaved = false;
-        book
+impl NewSlots {
+    /// The slot of a route, if it is a new one.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<u32> {
+        self.routes.get(name).copied()
     }
 
-    /// The slot of a name, if it has one.
+    /// The slot of an interface, if it is a new one.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<u32> {
-        self.by_name.get(name).copied()
+    pub fn interface(&self, name: &str) -> Option<u8> {
+        self.interfaces.get(name).copied()
+    }
+}
+
+impl Slots {
+    /// How many routes can have a counter slot.
+    pub const MOST_ROUTES: u32 = ROUTE_COUNTERS as u32 - COUNTER_FIRST_ROUTE;
+    /// How many interfaces can have a slot.
+    pub const MOST_INTERFACES: u32 = MAX_INTERFACES as u32 - 1;
+
+    /// The counter slot of a route, if it has one.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<u32> {
+        self.routes.get(name).copied()
     }
 
-    /// The name that has this slot.
+    /// The route that has this counter slot.
     #[must_use]
-    pub fn name(&self, slot: u32) -> Option<&str> {
+    pub fn route_name(&self, slot: u32) -> Option<&str> {
         let place = slot.checked_sub(COUNTER_FIRST_ROUTE)?;
-        self.names.get(place as usize).filter(|name| !name.is_empty()).map(String::as_str)
+        self.route_names.get(place as usize).filter(|name| !name.is_empty()).map(String::as_str)
     }
 
-    /// Every name and its slot, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.by_name.iter().map(|(name, slot)| (name.as_str(), *slot))
+    /// Every route ever named, and its counter slot, by slot.
+    pub fn routes(&self) -> impl Iterator<Item = (&str, u32)> {
+        (COUNTER_FIRST_ROUTE..)
+            .zip(&self.route_names)
+            .filter_map(|(slot, name)| if name.is_empty() { None } else { Some((name.as_str(), slot)) })
     }
 
-    /// Slots in use, skipped ones included.
+    /// Counter slots in use, skipped ones included.
     #[must_use]
-    pub fn used(&self) -> u32 {
-        self.names.len() as u32
+    pub fn routes_used(&self) -> u32 {
+        self.route_names.len() as u32
     }
 
-    /// The lowest slot that was never given out.
+    /// The lowest counter slot that was never given out.
     #[must_use]
-    pub fn first_free(&self) -> u32 {
-        COUNTER_FIRST_ROUTE + self.used()
+    pub fn first_free_route(&self) -> u32 {
+        COUNTER_FIRST_ROUTE + self.routes_used()
     }
 
-    /// Gives a slot to each name that has none. They are durable only once the store says so.
+    /// The slot of an interface, if it has one.
+    #[must_use]
+    pub fn interface(&self, name: &str) -> Option<u8> {
+        self.interfaces.get(name).copied()
+    }
+
+    /// The interface that has this slot.
+    #[must_use]
+    pub fn interface_name(&self, slot: u8) -> Option<&str> {
+        self.interfaces.iter().find(|(_, given)| **given == slot).map(|(name, _)| name.as_str())
+    }
+
+    /// Every interface ever named, and its slot, in no order.
+    pub fn interfaces(&self) -> impl Iterator<Item = (&str, u8)> {
+        self.interfaces.iter().map(|(name, slot)| (name.as_str(), *slot))
+    }
+
+    /// Interface slots in use.
+    #[must_use]
+    pub fn interfaces_used(&self) -> u32 {
+        self.interfaces.len() as u32
+    }
+
+    /// Finds a slot for each name that has none.
     ///
     /// # Errors
-    /// If there are not enough; none is given out then.
-    pub fn allocate<'a>(&mut self, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), SlotError> {
-        let mut new: Vec<&str> = names.filter(|name| !self.by_name.contains_key(*name)).collect();
-        new.dedup();
-        let free = (RouteSlots::MOST - self.used()) as usize;
-        if let Some(name) = new.get(free) {
-            return Err(SlotError::Routes { name: (*name).to_owned(), most: RouteSlots::MOST });
-        }
-        for name in new {
-            if self.by_name.contains_key(name) {
+    /// If there are not enough.
+    pub fn plan<'a>(
+        &self,
+        routes: impl Iterator<Item = &'a str>,
+        interfaces: impl Iterator<Item = &'a str>,
+    ) -> Result<NewSlots, SlotError> {
+        let mut new = NewSlots { first_free_route: self.first_free_route(), ..NewSlots::default() };
+        for name in routes {
+            if self.route(name).is_some() || new.route(name).is_some() {
                 continue;
             }
-            self.by_name.insert(name.to_owned(), self.first_free());
-            self.names.push(name.to_owned());
-            self.unsaved.push(name.to_owned());
+            if new.first_free_route as usize >= ROUTE_COUNTERS {
+                return Err(SlotError::Routes { name: name.to_owned(), most: Slots::MOST_ROUTES });
+            }
+            new.routes.insert(name.to_owned(), new.first_free_route);
+            new.first_free_route += 1;
         }
-        Ok(())
-    }
-
-    /// Never gives out a slot below `slot`, beside those that have a name already: where the kernel
-    /// has counted for names that this store does not know.
-    pub fn skip_to(&mut self, slot: u32) {
-        let used = slot.saturating_sub(COUNTER_FIRST_ROUTE).min(RouteSlots::MOST) as usize;
-        if used > self.names.len() {
-            self.names.resize(used, String::new());
-            self.skipped_unsaved = true;
+        let mut taken = [false; MAX_INTERFACES];
+        taken[0] = true;
+        for slot in self.interfaces.values() {
+            taken[usize::from(*slot)] = true;
         }
+        for name in interfaces {
+            if self.interface(name).is_some() || new.interface(name).is_some() {
+                continue;
+            }
+            let free = taken.iter().position(|taken| !taken).and_then(|slot| u8::try_from(slot).ok());
+            let Some(slot) = free else {
+                return Err(SlotError::Interfaces { name: name.to_owned(), most: Slots::MOST_INTERFACES });
+            };
+            taken[usize::from(slot)] = true;
+            new.interfaces.insert(name.to_owned(), slot);
+        }
+        Ok(new)
     }
 
-    pub(super) fn is_saved(&self) -> bool {
-        self.unsaved.is_empty() && !self.skipped_unsaved
-    }
-
-    pub(super) fn unsaved(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.unsaved.iter().filter_map(|name| Some((name.as_str(), self.get(name)?)))
-    }
-
-    pub(super) fn saved(&mut self) {
-        self.unsaved.clear();
-        self.skipped_unsaved = false;
-    }
-}
-
-/// Interface slots by name.
-#[derive(Clone, Debug)]
-pub struct InterfaceSlots {
-    by_name: HashMap<String, u8>,
-    unsaved: Vec<String>,
-}
-
-impl InterfaceSlots {
-    /// How many names can have a slot.
-    pub const MOST: u32 = MAX_INTERFACES as u32 - 1;
-
-    pub(super) fn new(slots: Vec<(String, u8)>) -> InterfaceSlots {
-        InterfaceSlots { by_name: slots.into_iter().collect(), unsaved: Vec::new() }
-    }
-
-    /// The slot of a name, if it has one.
+    /// For a store that is newer than the maps it finds: slots below `first_free_route` stay with
+    /// nobody, since the kernel has counted there for names that are not known, and interfaces
+    /// keep the slots that the kernel knows them by, unless name or slot is known differently.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<u8> {
-        self.by_name.get(name).copied()
-    }
-
-    /// The name that has this slot.
-    #[must_use]
-    pub fn name(&self, slot: u8) -> Option<&str> {
-        self.by_name.iter().find(|(_, given)| **given == slot).map(|(name, _)| name.as_str())
-    }
-
-    /// Every name and its slot, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u8)> {
-        self.by_name.iter().map(|(name, slot)| (name.as_str(), *slot))
-    }
-
-    /// Slots in use.
-    #[must_use]
-    pub fn used(&self) -> u32 {
-        self.by_name.len() as u32
-    }
-
-    /// The slot of a name, a new one if it has none. It is durable only once the store says so.
-    ///
-    /// # Errors
-    /// If none is left.
-    pub fn allocate(&mut self, name: &str) -> Result<u8, SlotError> {
-        if let Some(slot) = self.get(name) {
-            return Ok(slot);
+    pub fn plan_for_found<'a>(
+        &self,
+        first_free_route: u32,
+        interfaces: impl Iterator<Item = (&'a str, u8)>,
+    ) -> NewSlots {
+        let mut new = NewSlots {
+            first_free_route: first_free_route.clamp(self.first_free_route(), ROUTE_COUNTERS as u32),
+            ..NewSlots::default()
+        };
+        for (name, slot) in interfaces {
+            if slot != 0 && self.interface(name).is_none() && self.interface_name(slot).is_none() {
+                new.interfaces.insert(name.to_owned(), slot);
+            }
         }
-        let slot = (1..=u8::MAX)
-            .find(|slot| self.name(*slot).is_none())
-            .ok_or_else(|| SlotError::Interfaces { name: name.to_owned(), most: InterfaceSlots::MOST })?;
-        self.by_name.insert(name.to_owned(), slot);
-        self.unsaved.push(name.to_owned());
-        Ok(slot)
+        new
     }
 
-    /// Notes that the kernel already knows this name by this slot. Without effect where the store
-    /// knows the name or the slot differently.
-    pub fn adopt(&mut self, name: &str, slot: u8) {
-        if slot != 0 && self.get(name).is_none() && self.name(slot).is_none() {
-            self.by_name.insert(name.to_owned(), slot);
-            self.unsaved.push(name.to_owned());
+    /// Whether these slots would change nothing.
+    #[must_use]
+    pub fn has_all(&self, new: &NewSlots) -> bool {
+        new.interfaces.is_empty() && new.first_free_route <= self.first_free_route()
+    }
+
+    /// Adds slots that are durable now.
+    pub(super) fn add(&mut self, new: NewSlots) {
+        let used = new.first_free_route.saturating_sub(COUNTER_FIRST_ROUTE) as usize;
+        if used > self.route_names.len() {
+            self.route_names.resize(used, String::new());
         }
+        for (name, slot) in new.routes {
+            self.add_route(name, slot);
+        }
+        self.interfaces.extend(new.interfaces);
     }
 
-    pub(super) fn is_saved(&self) -> bool {
-        self.unsaved.is_empty()
-    }
-
-    pub(super) fn unsaved(&self) -> impl Iterator<Item = (&str, u8)> {
-        self.unsaved.iter().filter_map(|name| Some((name.as_str(), self.get(name)?)))
-    }
-
-    pub(super) fn saved(&mut self) {
-        self.unsaved.clear();
+    fn add_route(&mut self, name: String, slot: u32) {
+        let Some(place) = slot.checked_sub(COUNTER_FIRST_ROUTE).map(|place| place as usize) else {
+            return;
+        };
+        if place >= self.route_names.len() {
+            self.route_names.resize(place + 1, String::new());
+        }
+        self.route_names[place].clone_from(&name);
+        self.routes.insert(name, slot);
     }
 }

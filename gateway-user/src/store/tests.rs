@@ -12,9 +12,7 @@ fn record(generation: u32, text: &str) -> PolicyRecord {
 }
 
 fn apply(store: &Store, record: &PolicyRecord) {
-    let mut routes = store.route_slots().unwrap();
-    let mut interfaces = store.interface_slots().unwrap();
-    store.prepare(record, &mut routes, &mut interfaces).unwrap();
+    store.prepare(record, &mut store.slots().unwrap(), NewSlots::default()).unwrap();
     store.confirm().unwrap();
 }
 
@@ -25,8 +23,8 @@ fn a_candidate_is_told_from_the_current_policy_across_a_crash() {
     assert_eq!(store.current().unwrap(), None);
     assert_eq!(store.last_generation().unwrap(), 0);
     apply(&store, &record(1, "one"));
-    let (mut routes, mut interfaces) = (store.route_slots().unwrap(), store.interface_slots().unwrap());
-    store.prepare(&record(2, "two"), &mut routes, &mut interfaces).unwrap();
+    let mut slots = store.slots().unwrap();
+    store.prepare(&record(2, "two"), &mut slots, NewSlots::default()).unwrap();
     drop(store);
 
     let store = Store::open(folder.path()).unwrap();
@@ -36,7 +34,7 @@ fn a_candidate_is_told_from_the_current_policy_across_a_crash() {
     assert_eq!(store.candidate().unwrap(), None);
     assert_eq!(store.last_generation().unwrap(), 1);
 
-    store.prepare(&record(2, "two again"), &mut routes, &mut interfaces).unwrap();
+    store.prepare(&record(2, "two again"), &mut slots, NewSlots::default()).unwrap();
     store.confirm().unwrap();
     assert_eq!(store.current().unwrap(), Some(record(2, "two again")));
     assert_eq!(store.candidate().unwrap(), None);
@@ -69,51 +67,60 @@ fn history_keeps_the_last_hundred() {
 fn slots_stay_with_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let (mut routes, mut interfaces) = (store.route_slots().unwrap(), store.interface_slots().unwrap());
-    routes.allocate(["a", "b"].into_iter()).unwrap();
-    assert_eq!(interfaces.allocate("eth0").unwrap(), 1);
-    assert_eq!(interfaces.allocate("eth1").unwrap(), 2);
-    store.keep_slots(&mut routes, &mut interfaces).unwrap();
-    routes.allocate(["lost"].into_iter()).unwrap();
+    let mut slots = store.slots().unwrap();
+    let new = slots.plan(["a", "b", "a"].into_iter(), ["eth0", "eth1"].into_iter()).unwrap();
+    assert_eq!((new.route("a"), slots.route("a")), (Some(COUNTER_FIRST_ROUTE), None));
+    store.keep_slots(&mut slots, new).unwrap();
+    slots.plan(["dropped"].into_iter(), std::iter::empty()).unwrap();
     drop(store);
 
     let store = Store::open(folder.path()).unwrap();
-    let (mut routes, mut interfaces) = (store.route_slots().unwrap(), store.interface_slots().unwrap());
-    routes.allocate(["c", "b", "c"].into_iter()).unwrap();
-    assert_eq!(routes.get("a"), Some(COUNTER_FIRST_ROUTE));
-    assert_eq!(routes.get("b"), Some(COUNTER_FIRST_ROUTE + 1));
-    assert_eq!(routes.get("c"), Some(COUNTER_FIRST_ROUTE + 2));
-    assert_eq!(routes.name(COUNTER_FIRST_ROUTE + 2), Some("c"));
-    assert_eq!(routes.name(0), None);
-    assert_eq!(interfaces.allocate("eth1").unwrap(), 2);
-    interfaces.adopt("eth9", 7);
-    interfaces.adopt("eth8", 7);
-    assert_eq!((interfaces.get("eth9"), interfaces.get("eth8")), (Some(7), None));
+    let mut slots = store.slots().unwrap();
+    let new = slots.plan(["c", "b"].into_iter(), ["eth1"].into_iter()).unwrap();
+    store.prepare(&record(1, "text"), &mut slots, new).unwrap();
+    let expected =
+        [("a", COUNTER_FIRST_ROUTE), ("b", COUNTER_FIRST_ROUTE + 1), ("c", COUNTER_FIRST_ROUTE + 2)];
+    assert!(slots.routes().eq(expected));
+    assert_eq!(slots.route("b"), Some(COUNTER_FIRST_ROUTE + 1));
+    assert_eq!(slots.route_name(COUNTER_FIRST_ROUTE + 2), Some("c"));
+    assert_eq!(slots.route_name(0), None);
+    assert_eq!((slots.interface("eth0"), slots.interface("eth1")), (Some(1), Some(2)));
+}
 
-    routes.skip_to(COUNTER_FIRST_ROUTE + 50);
-    routes.allocate(["d"].into_iter()).unwrap();
-    assert_eq!(routes.get("d"), Some(COUNTER_FIRST_ROUTE + 50));
-    store.keep_slots(&mut routes, &mut interfaces).unwrap();
-    let again = store.route_slots().unwrap();
-    assert_eq!(again.first_free(), COUNTER_FIRST_ROUTE + 51);
-    assert_eq!(again.name(COUNTER_FIRST_ROUTE + 20), None);
+#[test]
+fn what_the_kernel_counted_for_unknown_names_is_given_to_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut slots = store.slots().unwrap();
+    let found = [("eth9", 7), ("eth8", 0)];
+    let new = slots.plan_for_found(COUNTER_FIRST_ROUTE + 50, found.into_iter());
+    store.keep_slots(&mut slots, new).unwrap();
+    let new = slots.plan(["d"].into_iter(), ["eth0"].into_iter()).unwrap();
+    store.keep_slots(&mut slots, new).unwrap();
+    for slots in [slots, store.slots().unwrap()] {
+        assert_eq!(slots.route("d"), Some(COUNTER_FIRST_ROUTE + 50));
+        assert_eq!(slots.first_free_route(), COUNTER_FIRST_ROUTE + 51);
+        assert_eq!(slots.route_name(COUNTER_FIRST_ROUTE + 20), None);
+        assert_eq!((slots.interface("eth9"), slots.interface("eth8")), (Some(7), None));
+        assert_eq!(slots.interface("eth0"), Some(1));
+        // A store that knows the slot by another name keeps it.
+        let again = slots.plan_for_found(0, [("other", 7)].into_iter());
+        assert!(slots.has_all(&again));
+    }
 }
 
 #[test]
 fn no_slot_is_given_twice_when_they_run_out() {
-    let mut routes = RouteSlots::new(Vec::new(), None);
-    let names: Vec<String> = (0..RouteSlots::MOST).map(|i| format!("r{i}")).collect();
-    routes.allocate(names.iter().map(String::as_str)).unwrap();
-    assert_eq!(routes.first_free() as usize, gateway_common::abi::ROUTE_COUNTERS);
-    assert!(
-        matches!(routes.allocate(["r0", "new"].into_iter()), Err(SlotError::Routes { name, .. }) if name == "new")
-    );
-    assert_eq!(routes.get("new"), None);
-    routes.allocate(["r5"].into_iter()).unwrap();
+    let mut slots = Slots::default();
+    let names: Vec<String> = (0..Slots::MOST_ROUTES).map(|i| format!("r{i}")).collect();
+    slots.add(slots.plan(names.iter().map(String::as_str), std::iter::empty()).unwrap());
+    assert_eq!(slots.first_free_route() as usize, gateway_common::abi::ROUTE_COUNTERS);
+    let refused = slots.plan(["r0", "new"].into_iter(), std::iter::empty());
+    assert!(matches!(refused, Err(SlotError::Routes { name, .. }) if name == "new"));
+    slots.plan(["r5"].into_iter(), std::iter::empty()).unwrap();
 
-    let mut interfaces = InterfaceSlots::new(Vec::new());
-    for i in 0..InterfaceSlots::MOST {
-        interfaces.allocate(&format!("if{i}")).unwrap();
-    }
-    assert!(matches!(interfaces.allocate("more"), Err(SlotError::Interfaces { .. })));
+    let names: Vec<String> = (0..Slots::MOST_INTERFACES).map(|i| format!("if{i}")).collect();
+    slots.add(slots.plan(std::iter::empty(), names.iter().map(String::as_str)).unwrap());
+    let refused = slots.plan(std::iter::empty(), ["more"].into_iter());
+    assert!(matches!(refused, Err(SlotError::Interfaces { .. })));
 }
