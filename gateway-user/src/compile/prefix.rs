@@ -39,8 +39,12 @@ pub(super) struct Prefixes {
 /// Where the lists overlap so much that their classes do not fit.
 pub(super) fn compile(lists: &[&[IpNet]], classes: &mut ClassTable) -> Result<Prefixes, Overfull> {
     let (v4, v6) = sorted(lists);
-    let mut sweep =
-        Sweep { classes, additions: ClassTable::new(), children: HashMap::default(), merged: Vec::new() };
+    let mut sweep = Sweep {
+        classes,
+        additions: ClassTable::with_capacity(0),
+        children: HashMap::default(),
+        merged: Vec::new(),
+    };
     let v4 = sweep.run(v4.into_iter().map(|item| ((u128::from(item >> 32)) << 96, item as u32)))?;
     let v6 = sweep.run(v6.into_iter())?;
     let mut entries = Vec::with_capacity((v4.len() + v6.len()) * 5 / 4);
