@@ -1,2 +1,45 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask`: everything that is done to this repository, one file a subcommand.
+#![forbid(unsafe_code)]
+
+mod build;
+mod ci;
+mod lint;
+mod setup;
+mod shell;
+mod test;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Set-up, build, demo, tests and benchmarks of gateway.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Finds or installs what building, testing and the demo need; says what it found.
+    Setup,
+    /// Builds the binary, with the kernel object inside.
+    Build(build::Arguments),
+    /// Formatting, clippy for the host and for BPF, documentation, and the house's own rules.
+    Lint,
+    /// Everything that must hold: set-up, build, lint, all tests, and the 6.1 kernel in a VM.
+    Test,
+    /// What CI runs: says what machine this is, then `test`.
+    Ci,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Command::Setup => setup::run(),
+        Command::Build(arguments) => build::run(&arguments),
+        Command::Lint => lint::run(),
+        Command::Test => test::run(),
+        Command::Ci => ci::run(),
+    }
+}
