@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{self, cargo};
-use crate::{build, lint, setup};
+use crate::{build, lint, setup, vm};
 
 /// Where tests leave `<name>.txt` files with lines `key value`, which the summary repeats.
 const REPORT_VARIABLE: &str = "GATEWAY_REPORT_DIR";
@@ -44,6 +44,7 @@ pub fn run() -> Result<()> {
         }),
         step("lint", || lint::check().map(|()| "clean".into())),
         step("tests", || cargo_test(&report)),
+        step("vm", vm::check),
     ];
     summary(&steps, &report)
 }

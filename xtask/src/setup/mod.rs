@@ -6,6 +6,7 @@ mod rust;
 use anyhow::{Context, Result};
 
 use crate::shell::{self, program, run as run_command};
+pub use packages::download;
 use packages::find_llvm;
 
 /// What a subcommand needs of the machine.
@@ -59,8 +60,8 @@ fn ensure_bpffs() -> Result<()> {
     Ok(())
 }
 
-/// Runs a command that changes the machine, after saying so.
-fn change(command: &mut std::process::Command) -> Result<()> {
+/// Says which command it runs, and runs it.
+pub fn change(command: &mut std::process::Command) -> Result<()> {
     println!("{:>10}  {}", "running", shell::shown(command));
     run_command(command)
 }
