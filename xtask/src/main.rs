@@ -3,6 +3,7 @@
 
 mod build;
 mod ci;
+mod demo;
 mod lint;
 mod setup;
 mod shell;
@@ -29,6 +30,8 @@ enum Command {
     Setup,
     /// Builds the binary, with the kernel object inside.
     Build(build::Arguments),
+    /// A client, a gateway and two backends in network namespaces: real packets, counted by all.
+    Demo(demo::Arguments),
     /// Formatting, clippy for the host and for BPF, documentation, and the house's own rules.
     Lint,
     /// Everything that must hold: set-up, build, lint, all tests, and the 6.1 kernel in a VM.
@@ -53,6 +56,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup => setup::run(),
         Command::Build(arguments) => build::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Lint => lint::run(),
         Command::Test => test::run(),
         Command::Vm => vm::run(),
