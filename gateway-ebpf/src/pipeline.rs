@@ -164,8 +164,12 @@ fn route(interface: &Interface, active: u64, cpu: u32, judged: &mut Judged<'_>) 
     if decided.generation != generation {
         telemetry(cpu, Telemetry::MemoMisses, 1);
         match classify::route(Control::header_of(active), interface.slot, packet, judged.forget) {
-            Some(entry) => memo::decide(line, entry, generation),
+            Some(entry) => {
+                memo::decide(line, entry, generation);
+                event::classified(interface.slot, entry.counter, generation);
+            }
             None => {
+                event::policy_fault(interface.slot, generation);
                 judged.counter = COUNTER_DEFAULT;
                 judged.refuse(Reason::PolicyFault);
                 return;
