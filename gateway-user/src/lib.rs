@@ -4,6 +4,7 @@
 pub mod api;
 pub mod compile;
 pub mod daemon;
+pub mod dataplane;
 pub mod flows;
 pub mod policy;
 pub mod store;
