@@ -5,4 +5,6 @@ pub mod api;
 pub mod cli;
 pub mod compile;
 pub mod daemon;
+pub mod flows;
 pub mod policy;
+pub mod store;
