@@ -1,6 +1,8 @@
 //! The built binary against a daemon that answers from a script: what is sent, what is printed where,
 //! and with which exit code it ends.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -21,11 +23,11 @@ struct Answer {
     body: String,
 }
 
-fn ok(body: Value) -> Answer {
+fn ok(body: &Value) -> Answer {
     Answer { status: 200, body: body.to_string() }
 }
 
-fn refusal(status: u16, error: Value) -> Answer {
+fn refusal(status: u16, error: &Value) -> Answer {
     Answer { status, body: json!({ "error": error }).to_string() }
 }
 
@@ -131,7 +133,7 @@ fn report() -> Value {
 #[test]
 fn routes_are_listed() {
     let list = json!({"generation": 42, "routes": [route("web")], "others": {"default": {"packets": 1, "bytes": 60}}});
-    let daemon = Daemon::start(vec![("GET /v1/routes", ok(list.clone()))]);
+    let daemon = Daemon::start(vec![("GET /v1/routes", ok(&list))]);
     assert_output(
         &daemon.gateway("route list"),
         0,
@@ -149,9 +151,9 @@ fn routes_are_listed() {
 #[test]
 fn a_route_is_added_set_and_deleted() {
     let daemon = Daemon::start(vec![
-        ("POST /v1/routes", ok(report())),
-        ("PATCH /v1/routes/a%2Fb", ok(report())),
-        ("DELETE /v1/routes/web", ok(report())),
+        ("POST /v1/routes", ok(&report())),
+        ("PATCH /v1/routes/a%2Fb", ok(&report())),
+        ("DELETE /v1/routes/web", ok(&report())),
     ]);
     let done = "generation 43 is live, in 10 µs\n  + 1 route added: web\n";
     let add = "route add web --to 203.0.113.10 --port 80,443 --mark 0x10 --action redirect:eth1 --after dns";
@@ -183,7 +185,7 @@ fn a_route_is_added_set_and_deleted() {
 
 #[test]
 fn a_policy_is_sent_as_it_is() {
-    let daemon = Daemon::start(vec![("PUT /v1/policy", ok(report()))]);
+    let daemon = Daemon::start(vec![("PUT /v1/policy", ok(&report()))]);
     let text = "version: 1 # with a comment\nroutes: []\n";
     let output = gateway(&daemon.socket(), "policy apply - --if-generation 42", text);
     assert_output(&output, 0, "generation 43 is live, in 10 µs\n  + 1 route added: web\n", "");
@@ -195,7 +197,7 @@ fn a_policy_is_sent_as_it_is() {
 fn warnings_go_to_standard_error() {
     let mut report = report();
     report["rendered"] = json!("warning: `web` can never match\n");
-    let daemon = Daemon::start(vec![("PUT /v1/policy", ok(report))]);
+    let daemon = Daemon::start(vec![("PUT /v1/policy", ok(&report))]);
     let output = gateway(&daemon.socket(), "policy apply -", "");
     assert_output(
         &output,
@@ -212,8 +214,8 @@ fn a_refusal_is_1() {
     let invalid = json!({"code": "invalid_policy", "message": "the policy is wrong", "diagnostics": [],
                          "rendered": "standard input:1:1: what is this?\n"});
     let daemon = Daemon::start(vec![
-        ("DELETE /v1/routes/web", refusal(409, moved)),
-        ("PUT /v1/policy", refusal(422, invalid)),
+        ("DELETE /v1/routes/web", refusal(409, &moved)),
+        ("PUT /v1/policy", refusal(422, &invalid)),
     ]);
     assert_output(
         &daemon.gateway("route delete web --if-generation 42"),
@@ -280,7 +282,7 @@ fn a_daemon_that_is_not_there_is_3() {
 
 #[test]
 fn an_answer_that_is_not_understood_is_3() {
-    let daemon = Daemon::start(vec![("GET /v1/routes", ok(json!({"routes": 5})))]);
+    let daemon = Daemon::start(vec![("GET /v1/routes", ok(&json!({"routes": 5})))]);
     assert_eq!(daemon.gateway("route list").status.code(), Some(3));
     assert_eq!(daemon.gateway("status").status.code(), Some(3));
 }
@@ -313,7 +315,7 @@ fn events_are_followed_until_the_daemon_ends() {
 fn a_reader_that_has_enough_is_no_error() {
     let routes: Vec<Value> = (0..5_000).map(|i| route(&format!("route-{i}"))).collect();
     let list = json!({"generation": 42, "routes": routes, "others": {}});
-    let daemon = Daemon::start(vec![("GET /v1/routes", ok(list))]);
+    let daemon = Daemon::start(vec![("GET /v1/routes", ok(&list))]);
     let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
         .arg("--socket")
         .arg(daemon.socket())

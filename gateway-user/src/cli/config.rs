@@ -300,7 +300,7 @@ log-level: debug
             format!("default: {}", default.pin_dir.display()),
             format!("default: {}", default.state_dir.display()),
             format!("default: {}", default.metrics.unwrap()),
-            format!("default: {}MiB", u64::from(default.arena_lines) * 64 >> 20),
+            format!("default: {}MiB", default.arena_lines as usize * size_of::<Line>() / (1 << 20)),
             format!("default: {}", default.memo_sets),
             format!("default: {}", default.flow_table_entries),
             format!("default: {}m", default.flow_idle_secs / 60),

@@ -46,7 +46,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         match request {
             Command::Run(_) => Ok(()),
             Command::Policy(verb) => command::policy::run(&client, verb).await,
-            Command::Route(verb) => command::route::run(&client, verb).await,
+            Command::Route(verb) => command::route::run(&client, *verb).await,
             Command::Flow(verb) => command::flow::run(&client, verb).await,
             Command::Event(verb) => command::event::run(&client, verb).await,
             Command::Status(args) => command::status::run(&client, args).await,

@@ -73,10 +73,20 @@ pub fn to_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether to colour: on a terminal, unless `NO_COLOR` says otherwise.
+/// Whether to colour standard output: on a terminal, unless `NO_COLOR` says otherwise.
 #[must_use]
 pub fn colour() -> bool {
-    to_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    to_terminal() && wanted()
+}
+
+/// The same for standard error.
+#[must_use]
+pub fn colour_errors() -> bool {
+    io::stderr().is_terminal() && wanted()
+}
+
+fn wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Plain columns: no borders, two spaces between, numbers to the right.

@@ -55,7 +55,7 @@ pub enum Command {
     Policy(PolicyVerb),
     /// List and change single routes of the live policy
     #[command(subcommand, after_help = route::EXAMPLE)]
-    Route(RouteVerb),
+    Route(Box<RouteVerb>),
     /// Show the flows that the node forwards
     #[command(subcommand, after_help = observe::FLOW_EXAMPLE)]
     Flow(FlowVerb),
@@ -80,8 +80,15 @@ pub enum Command {
 /// How something is shown.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct OutputArgs {
-    /// How to show it: json and yaml hold every field with exact numbers
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    /// How to show it; all but table have exact numbers
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "table|wide|json|yaml",
+        hide_possible_values = true
+    )]
     pub output: Format,
 }
 
@@ -197,7 +204,8 @@ mod tests {
         use crate::api::types::{ActionSpec, Position};
         let line = "gateway route add web --to 203.0.113.10,2001:db8::/32 --to 192.0.2.1 --protocol tcp \
                     --port 80,8000-8099 --mark 0x10 --priority 6 --action redirect:eth1 --before old";
-        let Command::Route(RouteVerb::Add(args)) = parse(line).unwrap().command else { panic!("{line}") };
+        let Command::Route(verb) = parse(line).unwrap().command else { panic!("{line}") };
+        let RouteVerb::Add(args) = *verb else { panic!("{line}") };
         let matches = args.matches.spec();
         assert_eq!(matches.to.unwrap(), ["203.0.113.10", "2001:db8::/32", "192.0.2.1"]);
         assert_eq!(matches.port.unwrap(), ["80", "8000-8099"]);
@@ -210,7 +218,8 @@ mod tests {
     #[test]
     fn only_what_is_named_is_set() {
         let line = "gateway route set web --mark none --port any";
-        let Command::Route(RouteVerb::Set(args)) = parse(line).unwrap().command else { panic!("{line}") };
+        let Command::Route(verb) = parse(line).unwrap().command else { panic!("{line}") };
+        let RouteVerb::Set(args) = *verb else { panic!("{line}") };
         let matches = args.matches.spec();
         assert_eq!((matches.port, matches.to), (Some(vec![]), None));
         assert_eq!((args.mark, args.priority, args.action), (Some(0), None, None));

@@ -45,7 +45,7 @@ pub struct FlowListArgs {
     #[arg(long, value_name = "NAME")]
     pub route: Option<String>,
     /// The order, the greatest first
-    #[arg(long, value_enum, value_name = "ORDER", default_value_t = FlowColumn::Last)]
+    #[arg(long, value_enum, value_name = "bytes|packets|last", hide_possible_values = true, default_value_t = FlowColumn::Last)]
     pub by: FlowColumn,
     /// How to show them.
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub struct FlowListArgs {
 #[derive(Debug, Args)]
 pub struct FlowTopArgs {
     /// The order, the fastest first
-    #[arg(long, value_enum, value_name = "ORDER", default_value_t = RateColumn::Bytes)]
+    #[arg(long, value_enum, value_name = "bytes|packets", hide_possible_values = true, default_value_t = RateColumn::Bytes)]
     pub by: RateColumn,
     /// Time between two looks, over which rates are taken
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_interval)]

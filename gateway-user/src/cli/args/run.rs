@@ -40,7 +40,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
     /// How to attach: auto takes native XDP, then generic XDP, then tc [default: auto]
-    #[arg(long, value_enum, value_name = "MODE")]
+    #[arg(long, value_enum, value_name = "auto|native|generic|tc", hide_possible_values = true)]
     pub mode: Option<Mode>,
     // A global flag on the command line, so only the file needs it here.
     /// Control socket.

@@ -14,7 +14,7 @@ use std::path::Path;
 /// See [`CliError`].
 pub async fn run(client: &Client, verb: PolicyVerb) -> Result<(), CliError> {
     match verb {
-        PolicyVerb::Check(args) => read(&args.file).map(|_| ()),
+        PolicyVerb::Check(args) => super::check::run(&args),
         PolicyVerb::Apply(args) => apply(client, &args).await,
         PolicyVerb::Diff(args) => diff(client, &args).await,
         PolicyVerb::Show(args) => show(client, args).await,

@@ -14,8 +14,8 @@ use tracing_subscriber::filter::LevelFilter;
 pub fn run(args: RunArgs, socket: Option<PathBuf>) -> Result<(), CliError> {
     let Resolved { config, log_level } = config::resolve(args, socket)?;
     log(log_level);
-    drop(config);
-    Ok(())
+    tracing::debug!(?config, "configured");
+    Err(CliError::Usage { message: "this build holds no daemon yet".to_owned() })
 }
 
 /// Logs to standard error: for people on a terminal, JSON elsewhere.

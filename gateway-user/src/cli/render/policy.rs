@@ -1,8 +1,9 @@
 //! Policies: what a change does, and differences.
 
-use super::super::units::{date_time, duration_us, grouped};
+use super::super::command::check::Findings;
+use super::super::units::{bytes, date_time, duration_us};
 use super::{count, names};
-use crate::api::types::{ApplyReport, CheckReport, PolicyDiff, PolicyDocument};
+use crate::api::types::{ApplyReport, PolicyDiff, PolicyDocument};
 
 /// What a change did, or would do.
 #[must_use]
@@ -80,18 +81,15 @@ pub fn difference(diff: &PolicyDiff, generation: u32, colour: bool) -> String {
     text
 }
 
-/// The verdict on a document that is right.
+/// What is said of a document that is right.
 #[must_use]
-pub fn checked(report: &CheckReport) -> String {
-    let warnings = match report.warnings.len() {
+pub fn checked(findings: &Findings) -> String {
+    let warnings = match findings.diagnostics.warnings() {
         0 => String::new(),
         n => format!(", {}", count(n, "warning")),
     };
-    format!(
-        "the policy is right: {}{warnings}; its tables take {} kB\n",
-        count(report.routes as usize, "route"),
-        grouped((report.image_lines * 64).div_ceil(1000))
-    )
+    let tables = findings.table_bytes.unwrap_or_default() as u64;
+    format!("ok: {}{warnings}; tables of {}\n", count(findings.routes, "route"), bytes(tables, false))
 }
 
 /// The document itself; wide has a head that tells where it comes from.
