@@ -1,0 +1,49 @@
+//! IPv4 (RFC 791): header with options, lengths, fragments. The checksum is the stack's to verify.
+
+use super::{Frame, Header, Transport};
+use crate::packet::{Packet, flags, ipv4_address};
+use crate::reason::Reason;
+
+const MORE_FRAGMENTS: u16 = 0x2000;
+const OFFSET_MASK: u16 = 0x1fff;
+
+#[inline(always)]
+pub(super) fn parse<F: Frame + ?Sized>(
+    frame: &F,
+    offset: u32,
+    packet: &mut Packet,
+) -> Result<Transport, Reason> {
+    let ip = frame.header::<20>(offset).ok_or(Reason::Ipv4Truncated)?;
+    let first = ip.byte::<0>();
+    packet.family = 4;
+    if first >> 4 != 4 {
+        return Err(Reason::Ipv4Version);
+    }
+    packet.protocol = ip.byte::<9>();
+    packet.source = ipv4_address(ip.be32::<12>());
+    packet.destination = ipv4_address(ip.be32::<16>());
+    let header_length = (first & 0xf) as u32 * 4;
+    if header_length < 20 {
+        return Err(Reason::Ipv4HeaderLength);
+    }
+    let total_length = ip.be16::<2>() as u32;
+    if total_length < header_length {
+        return Err(Reason::Ipv4TotalLength);
+    }
+    if !frame.holds(offset + total_length) {
+        return Err(Reason::Ipv4BeyondFrame);
+    }
+    let length = total_length - header_length;
+    let fragment = ip.be16::<6>();
+    let fragment_offset = (fragment & OFFSET_MASK) as u32 * 8;
+    if fragment & (MORE_FRAGMENTS | OFFSET_MASK) != 0 {
+        if fragment_offset + total_length > 65_535 {
+            return Err(Reason::Ipv4FragmentOverrun);
+        }
+        if fragment & MORE_FRAGMENTS != 0 && length & 7 != 0 {
+            return Err(Reason::Ipv4FragmentLength);
+        }
+        packet.flags = if fragment_offset != 0 { flags::LATER_FRAGMENT } else { flags::FIRST_FRAGMENT };
+    }
+    Ok(Transport { offset: offset + header_length, length, fragment_offset })
+}

@@ -1,0 +1,116 @@
+//! Bytes → what the packet is, or the reason why it is none.
+//!
+//! One file a layer. Each checks what it reads, in the order in which the reasons stand in
+//! [`crate::reason::Reason`], and the first check that fails names the reason. Nothing here assumes
+//! a length that was not checked, and nothing writes.
+
+mod eth;
+mod ipv4;
+mod ipv6;
+mod l4;
+
+use crate::packet::Packet;
+use crate::reason::Reason;
+
+/// A frame's bytes. The kernel's implementation is the bounded cursor over packet pointers; on the
+/// host it is a slice.
+pub trait Frame {
+    /// `N` checked bytes.
+    type Header<const N: usize>: Header<N>;
+
+    /// The `N` bytes at `offset`, if all of them are there. `N` is at least 2.
+    fn header<const N: usize>(&self, offset: u32) -> Option<Self::Header<N>>;
+
+    /// Whether the frame holds at least `length` bytes, also where not all can be read at once.
+    fn holds(&self, length: u32) -> bool;
+
+    /// The VLAN tag that the device took out of the frame: its TCI.
+    fn stripped_tag(&self) -> Option<u16>;
+}
+
+/// `N` bytes whose presence was checked: fields are read at constant offsets, checked at compile time.
+pub trait Header<const N: usize>: Copy {
+    /// Byte `O`.
+    fn byte<const O: usize>(self) -> u8;
+    /// 16 bits from byte `O`, network order on the wire, host order here.
+    fn be16<const O: usize>(self) -> u16;
+    /// 32 bits.
+    fn be32<const O: usize>(self) -> u32;
+    /// 64 bits.
+    fn be64<const O: usize>(self) -> u64;
+}
+
+impl Frame for [u8] {
+    type Header<const N: usize> = [u8; N];
+
+    fn header<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.get(offset as usize..)?.first_chunk().copied()
+    }
+
+    fn holds(&self, length: u32) -> bool {
+        self.len() >= length as usize
+    }
+
+    fn stripped_tag(&self) -> Option<u16> {
+        None
+    }
+}
+
+impl<const N: usize> Header<N> for [u8; N] {
+    fn byte<const O: usize>(self) -> u8 {
+        const { assert!(O < N) };
+        self[O]
+    }
+    fn be16<const O: usize>(self) -> u16 {
+        const { assert!(O + 2 <= N) };
+        u16::from_be_bytes([self[O], self[O + 1]])
+    }
+    fn be32<const O: usize>(self) -> u32 {
+        const { assert!(O + 4 <= N) };
+        u32::from_be_bytes([self[O], self[O + 1], self[O + 2], self[O + 3]])
+    }
+    fn be64<const O: usize>(self) -> u64 {
+        const { assert!(O + 8 <= N) };
+        u64::from(Header::<N>::be32::<O>(self)) << 32
+            | u64::from(u32::from_be_bytes([self[O + 4], self[O + 5], self[O + 6], self[O + 7]]))
+    }
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// An IP packet, parsed.
+    Ip,
+    /// ARP, LLDP and whatever else is not IP.
+    Other,
+}
+
+/// Parses a frame into `packet`.
+///
+/// # Errors
+/// The reason why the frame is malformed. `packet` then holds what was read before.
+#[inline(always)]
+pub fn parse<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<Carries, Reason> {
+    let (ethertype, offset) = eth::parse(frame, packet)?;
+    let transport = match ethertype {
+        eth::IPV4 => ipv4::parse(frame, offset, packet)?,
+        eth::IPV6 => ipv6::parse(frame, offset, packet)?,
+        _ => return Ok(Carries::Other),
+    };
+    l4::parse(frame, transport, packet)?;
+    Ok(Carries::Ip)
+}
+
+/// Where the transport header should be.
+#[derive(Clone, Copy)]
+struct Transport {
+    /// Offset in the frame, bytes.
+    offset: u32,
+    /// Bytes from there to the end of the IP packet.
+    length: u32,
+    /// Offset of this fragment's data in the whole, bytes; 0 for what is not a later fragment.
+    fragment_offset: u32,
+}
+
+#[cfg(test)]
+mod tests;
