@@ -14,6 +14,8 @@ use bytemuck::{Pod, Zeroable};
 /// carries it, and [`Control::abi`] repeats it: a daemon adopts only what it understands.
 pub const ABI_VERSION: u32 = 1;
 
+/// CPUs that a machine may have: each has its own part of every counter and a scratch element.
+pub const MAX_CPUS: usize = 1024;
 /// Interface slots; slot 0 counts what arrives on an interface that nobody configured.
 pub const MAX_INTERFACES: usize = 256;
 /// Routes in a policy.
@@ -57,6 +59,8 @@ pub mod maps {
     pub const MEMO: &str = "MEMO";
     /// `Array<u64>`, mapped, element `cpu * TELEMETRY_WORDS + Telemetry`. Writer: kernel.
     pub const TELEMETRY: &str = "TELEMETRY";
+    /// `Array<Scratch>`, by CPU. Writer: kernel.
+    pub const SCRATCH: &str = "SCRATCH";
     /// Ring buffer of [`super::FlowRecord`]: flows that left the memo. Full: counted, see [`super::Telemetry`].
     pub const FLOWS: &str = "FLOWS";
     /// Ring buffer of [`super::PacketEvent`]. Full: counted in [`super::Telemetry::EventsLost`].
@@ -167,6 +171,8 @@ pub enum Telemetry {
     MemoHits = 5,
     /// Packets that were classified.
     MemoMisses = 6,
+    /// Packets whose mark could not be carried to tc, because the driver takes no metadata.
+    MetadataRefused = 7,
 }
 
 /// The one element of [`maps::CONTROL`].
@@ -420,6 +426,18 @@ pub struct Metadata {
     pub redirect_ifindex: u32,
 }
 
+/// A CPU's scratch memory: the packet that it is judging.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Scratch {
+    /// The packet, as far as it could be parsed.
+    pub packet: crate::packet::Packet,
+    /// Through which values are made unknown to the verifier.
+    pub forget: u32,
+    /// Zero: keeps CPUs from sharing a cache line.
+    pub reserved: [u32; 3],
+}
+
 /// "GWM" and the ABI version.
 pub const METADATA_MAGIC: u32 = 0x4757_4D00 | ABI_VERSION;
 
@@ -436,4 +454,5 @@ const _: () = {
     assert!(size_of::<FlowRecord>() == 128);
     assert!(size_of::<PacketEvent>() == 72);
     assert!(size_of::<Metadata>() == 24);
+    assert!(size_of::<Scratch>() == 64);
 };

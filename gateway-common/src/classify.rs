@@ -112,6 +112,7 @@ pub fn classify<A: Arena + ?Sized>(
             {
                 best = route;
             }
+            best = arena.forget(best);
         }
         i += 1;
     }
@@ -152,7 +153,8 @@ fn classes_of<A: Arena + ?Sized>(
     }
     if packet.flags & flags::HAS_PORTS != 0 {
         if header.port_classes != 0 {
-            classes.port = u16_at(arena, header.port_classes, packet.port as u32)?;
+            classes.port =
+                arena.forget(u16_at(arena, header.port_classes, packet.port as u32)? as u32) as u16;
         }
         if header.source_port_classes != 0 {
             classes.source_port = u16_at(arena, header.source_port_classes, packet.source_port as u32)?;
@@ -177,5 +179,6 @@ fn side<A: Arena + ?Sized>(
     } else {
         (TAG_V4, LENGTHS_V4_LINE[direction], header.length_counts[direction * 2])
     };
-    class_of(arena, table, tag, header_line + lengths, count as u32, address)
+    let (tag, lengths, count) = (arena.forget(tag), arena.forget(lengths), arena.forget(count as u32));
+    class_of(arena, table, tag, header_line + lengths, count, address)
 }

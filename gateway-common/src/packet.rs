@@ -1,6 +1,7 @@
 //! What a packet is, once parsed.
 
 use crate::hash::{finish, fold};
+use bytemuck::{Pod, Zeroable};
 
 /// Bits of [`Packet::flags`].
 pub mod flags {
@@ -50,7 +51,8 @@ pub const fn ipv4_address(address: u32) -> Address {
 }
 
 /// A parsed IP packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
 pub struct Packet {
     /// Source address.
     pub source: Address,
@@ -72,6 +74,8 @@ pub struct Packet {
     pub vlan: u16,
     /// Offset of the IP header in the frame, bytes.
     pub l3_offset: u16,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// What tells one flow from another: interface, VLAN, addresses, protocol and ports. All that a

@@ -1,8 +1,22 @@
 //! Entry points of the kernel object.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
+mod account;
+#[cfg(target_arch = "bpf")]
+mod act;
+#[cfg(target_arch = "bpf")]
+mod classify;
+#[cfg(target_arch = "bpf")]
+mod event;
+#[cfg(target_arch = "bpf")]
+mod frame;
+#[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod memo;
+#[cfg(target_arch = "bpf")]
+mod pipeline;
 #[cfg(target_arch = "bpf")]
 mod programs;
 

@@ -9,8 +9,8 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, RingBuf};
 use aya_ebpf::macros::btf_map;
 use gateway_common::abi::{
-    Control, Count, Egress, FlowRecord, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, Line,
-    MAX_INTERFACES, MemoSet, PacketEvent, ReasonCount,
+    Control, Count, Egress, FlowRecord, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, Line, MAX_CPUS,
+    MAX_INTERFACES, MemoSet, PacketEvent, ReasonCount, Scratch,
 };
 
 const MAPPED: usize = BPF_F_MMAPABLE as usize;
@@ -50,6 +50,14 @@ pub static MEMO: Array<MemoSet, 1, MAPPED> = Array::new();
 /// Lost and evicted. Writer: kernel.
 #[btf_map]
 pub static TELEMETRY: Array<u64, 1, MAPPED> = Array::new();
+
+/// The packet that each CPU is judging. Writer: kernel.
+///
+/// It lies in a map and not on the stack because the verifier knows nothing of what is in a map:
+/// the many ways through the parser meet again behind it, instead of each being followed through
+/// classification on its own (a million instructions and more).
+#[btf_map]
+pub static SCRATCH: Array<Scratch, MAX_CPUS> = Array::new();
 
 /// Flows that left the memo. Full: the flow is counted as lost, with its packets and bytes.
 #[btf_map]

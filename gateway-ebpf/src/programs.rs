@@ -1,31 +1,41 @@
 //! The programs: each hands its context to the pipeline.
 
-use aya_ebpf::Global;
-use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action};
+use crate::act::{SkbFrame, XdpFrame, take_over};
+use crate::{maps, pipeline};
+use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action, xdp_md};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use gateway_common::abi::{INTERFACE_JUDGE_IN_TC, Interface};
 
-#[unsafe(no_mangle)]
-static MEMO_SETS: Global<u32> = Global::new(1);
-#[unsafe(no_mangle)]
-static MEMO_SEED: Global<u64> = Global::new(0);
+/// What is known of an interface; slot 0 where nobody configured it.
+#[inline(always)]
+fn interface(ifindex: u32) -> Interface {
+    match maps::INTERFACES.get(ifindex & 0xffff) {
+        Some(interface) if interface.ifindex == ifindex => *interface,
+        _ => Interface { ifindex, slot: 0, flags: 0 },
+    }
+}
 
 /// Judges every frame of a governed interface.
 #[xdp(frags)]
-pub fn gateway_xdp(_ctx: XdpContext) -> u32 {
-    let _ = (MEMO_SETS.load(), MEMO_SEED.load());
-    let _ = (crate::maps::CONTROL.get(0), crate::maps::ARENA.get(0), crate::maps::INTERFACES.get(0));
-    let _ = (crate::maps::EGRESS.get(0), crate::maps::STATS.get(0), crate::maps::REASONS.get(0));
-    let _ = (crate::maps::ROUTES.get(0), crate::maps::MEMO.get(0), crate::maps::TELEMETRY.get(0));
-    let _ = crate::maps::FLOWS.reserve(0).map(|e| e.discard(0));
-    let _ = crate::maps::EVENTS.reserve(0).map(|e| e.discard(0));
-    xdp_action::XDP_PASS
+pub fn gateway_xdp(ctx: XdpContext) -> u32 {
+    let context: *mut xdp_md = ctx.ctx;
+    // SAFETY: the context that the kernel gave to the program.
+    let interface = interface(unsafe { (*context).ingress_ifindex });
+    pipeline::run(&XdpFrame::new(context), &interface).unwrap_or(xdp_action::XDP_PASS)
 }
 
 /// Sets what XDP decided on the skb; judges where there is no XDP.
 #[classifier]
-pub fn gateway_tc(_ctx: TcContext) -> i32 {
-    TC_ACT_UNSPEC
+pub fn gateway_tc(ctx: TcContext) -> i32 {
+    let context = ctx.skb.skb;
+    // SAFETY: the context that the kernel gave to the program.
+    let interface = interface(unsafe { (*context).ifindex });
+    if interface.flags & INTERFACE_JUDGE_IN_TC == 0 {
+        return take_over(context).unwrap_or(TC_ACT_UNSPEC);
+    }
+    pipeline::run(&SkbFrame::new(context), &interface).unwrap_or(TC_ACT_UNSPEC)
 }
 
 /// Passes everything: the floor of the benchmarks, and the peer that a veth needs to take XDP frames.
@@ -36,6 +46,16 @@ pub fn gateway_pass(_ctx: XdpContext) -> u32 {
 
 /// For a test run: writes `bpf_jiffies64` and `bpf_ktime_get_ns` over the first 16 bytes.
 #[xdp]
-pub fn gateway_clock(_ctx: XdpContext) -> u32 {
+pub fn gateway_clock(ctx: XdpContext) -> u32 {
+    let (data, end) = (ctx.data(), ctx.data_end());
+    if data + 16 > end {
+        return xdp_action::XDP_ABORTED;
+    }
+    let words = data as *mut u64;
+    // SAFETY: the comparison above shows sixteen bytes, and the helpers take no arguments.
+    unsafe {
+        core::ptr::write_volatile(words, bpf_jiffies64());
+        core::ptr::write_volatile(words.add(1), bpf_ktime_get_ns());
+    }
     xdp_action::XDP_PASS
 }

@@ -1,0 +1,53 @@
+//! Sampled reports of packets, through the ring buffer.
+
+use crate::account::telemetry;
+use crate::maps;
+use crate::pipeline::Judged;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use gateway_common::abi::{Control, PacketEvent, Telemetry, Verdict};
+
+/// Steps of the golden ratio visit the 64-bit circle evenly (Weyl): comparing with a threshold
+/// samples at its rate without a random number for each packet.
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Whether the packet with this sequence number is to be reported.
+#[inline(always)]
+pub fn is_sampled(control: &Control, sequence: u64, verdict: Verdict) -> bool {
+    let below = match verdict {
+        Verdict::Drop => control.sample_drops_below,
+        _ => control.sample_below,
+    };
+    sequence.wrapping_mul(GOLDEN) < below
+}
+
+/// Reports a packet, or counts the report as lost.
+#[inline(always)]
+pub fn report(cpu: u32, judged: &Judged<'_>, hook: u32, ifindex: u32, length: u32, generation: u32) {
+    let Some(mut event) = maps::EVENTS.reserve(0) else {
+        telemetry(cpu, Telemetry::EventsLost, 1);
+        return;
+    };
+    let packet = &*judged.packet;
+    event.write(PacketEvent {
+        // SAFETY: a helper without arguments.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        source: packet.source,
+        destination: packet.destination,
+        ifindex,
+        length,
+        counter: judged.counter,
+        generation,
+        mark: judged.mark,
+        source_port: packet.source_port,
+        port: packet.port,
+        family: packet.family,
+        protocol: packet.protocol,
+        verdict: judged.verdict as u8,
+        reason: judged.reason,
+        hook: hook as u8,
+        tcp_flags: packet.tcp_flags,
+        packet_flags: packet.flags,
+        reserved: 0,
+    });
+    event.submit(0);
+}
