@@ -4,6 +4,9 @@
 //! Nothing in here shares code with what it tests beyond the layouts of `gateway_common`: packets
 //! are built and judged by code of their own.
 
+pub mod captures;
+pub mod generate;
+pub mod golden;
 pub mod model;
 pub mod netns;
 pub mod packet;

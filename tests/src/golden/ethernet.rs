@@ -42,12 +42,18 @@ pub(super) fn rows() -> Vec<Row> {
     for (name, ethertype, length) in others {
         let frame = Frame::new().other(ethertype, &vec![0x45; length]);
         rows.push(Row::new(format!("ethernet: {name} passes"), MARK_ALL, frame.bytes()));
-        rows.push(Row::new(format!("ethernet: {name} passes a tag and default drop"), DROP_ALL, frame.tag(5).bytes()));
+        rows.push(Row::new(
+            format!("ethernet: {name} passes a tag and default drop"),
+            DROP_ALL,
+            frame.tag(5).bytes(),
+        ));
     }
     rows.push(Row::new("ethernet: a header alone passes", MARK_ALL, Frame::new().bytes()));
     rows.push(Row::new("no policy: IPv4 passes", MARK_ALL, v4().bytes()).no_policy());
     rows.push(Row::new("no policy: IPv6 passes", MARK_ALL, v6().tag(9).bytes()).no_policy());
     rows.push(Row::new("no policy: a cut IPv4 header passes", MARK_ALL, v4().cut(20)).no_policy());
-    rows.push(Row::new("no policy: ARP passes", MARK_ALL, Frame::new().other(0x0806, &[0; 28]).bytes()).no_policy());
+    rows.push(
+        Row::new("no policy: ARP passes", MARK_ALL, Frame::new().other(0x0806, &[0; 28]).bytes()).no_policy(),
+    );
     rows
 }

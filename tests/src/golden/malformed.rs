@@ -17,7 +17,8 @@ pub(super) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for (reason, name, frame) in [link(), ipv4(), ipv6(), transport()].concat() {
         let row = |policy, what: &str| {
-            let mut row = Row::new(format!("malformed: {}, {name}, {what}", reason.name()), policy, frame.clone());
+            let mut row =
+                Row::new(format!("malformed: {}, {name}, {what}", reason.name()), policy, frame.clone());
             row.counter = Counter::Malformed;
             row.reason = Some(reason);
             row.not_in_tc = (frame.len() < 14).then_some("a tc test run takes no frame below 14 bytes");
@@ -56,7 +57,11 @@ fn ipv4() -> Vec<Case> {
         (Ipv4Truncated, "19 bytes behind two tags", udp().tag(1).tag(2).cut(41)),
         (Ipv4Version, "version 6", udp().claim_version(6).bytes()),
         (Ipv4Version, "version 0", udp().claim_version(0).bytes()),
-        (Ipv4Version, "an IPv6 packet under IPv4's EtherType", ip6().udp(1, 2).claim_ethertype(0x0800).bytes()),
+        (
+            Ipv4Version,
+            "an IPv6 packet under IPv4's EtherType",
+            ip6().udp(1, 2).claim_ethertype(0x0800).bytes(),
+        ),
         (Ipv4HeaderLength, "four words", udp().claim_header_words(4).bytes()),
         (Ipv4HeaderLength, "no word", udp().claim_header_words(0).bytes()),
         (Ipv4TotalLength, "0", udp().claim_length(0).bytes()),
@@ -70,7 +75,11 @@ fn ipv4() -> Vec<Case> {
         (Ipv4FragmentOverrun, "by one byte", raw(&[0; 4]).fragment(8189, false).bytes()),
         (Ipv4FragmentOverrun, "by its options", raw(&[0; 3]).options(1).fragment(8189, false).bytes()),
         (Ipv4FragmentLength, "nine bytes", raw(&[0; 9]).fragment(4, true).bytes()),
-        (Ipv4FragmentLength, "a first fragment of 21 bytes", ip4().udp(1, 2).payload(13).fragment(0, true).bytes()),
+        (
+            Ipv4FragmentLength,
+            "a first fragment of 21 bytes",
+            ip4().udp(1, 2).payload(13).fragment(0, true).bytes(),
+        ),
     ]
 }
 
@@ -82,24 +91,68 @@ fn ipv6() -> Vec<Case> {
         (Ipv6Truncated, "39 bytes", udp().cut(53)),
         (Ipv6Truncated, "39 bytes behind a tag", udp().tag(1).cut(57)),
         (Ipv6Version, "version 4", udp().claim_version(4).bytes()),
-        (Ipv6Version, "an IPv4 packet under IPv6's EtherType", ip4().udp(1, 2).payload(40).claim_ethertype(0x86dd).bytes()),
+        (
+            Ipv6Version,
+            "an IPv4 packet under IPv6's EtherType",
+            ip4().udp(1, 2).payload(40).claim_ethertype(0x86dd).bytes(),
+        ),
         (Ipv6BeyondFrame, "one byte more than there is", udp().claim_length(21).bytes()),
         (Ipv6BeyondFrame, "65,535", udp().claim_length(65535).bytes()),
         (Ipv6BeyondFrame, "the frame is cut by a byte", udp().cut(73)),
-        (Ipv6ExtensionTruncated, "hop-by-hop options missing", udp().extension(HopByHop(1)).claim_length(0).bytes()),
-        (Ipv6ExtensionTruncated, "one byte of destination options", udp().extension(Destination(1)).claim_length(1).bytes()),
-        (Ipv6ExtensionTruncated, "7 bytes of a fragment header", udp().fragment(0, false).claim_length(7).bytes()),
-        (Ipv6ExtensionTruncated, "a routing header longer than the packet", udp().extension(Routing(5)).claim_length(39).bytes()),
-        (Ipv6ExtensionTruncated, "an authentication header longer than the packet", udp().extension(Authentication(7)).claim_length(27).bytes()),
-        (Ipv6ExtensionTruncated, "the second", udp().extension(HopByHop(1)).extension(Destination(2)).claim_length(20).bytes()),
+        (
+            Ipv6ExtensionTruncated,
+            "hop-by-hop options missing",
+            udp().extension(HopByHop(1)).claim_length(0).bytes(),
+        ),
+        (
+            Ipv6ExtensionTruncated,
+            "one byte of destination options",
+            udp().extension(Destination(1)).claim_length(1).bytes(),
+        ),
+        (
+            Ipv6ExtensionTruncated,
+            "7 bytes of a fragment header",
+            udp().fragment(0, false).claim_length(7).bytes(),
+        ),
+        (
+            Ipv6ExtensionTruncated,
+            "a routing header longer than the packet",
+            udp().extension(Routing(5)).claim_length(39).bytes(),
+        ),
+        (
+            Ipv6ExtensionTruncated,
+            "an authentication header longer than the packet",
+            udp().extension(Authentication(7)).claim_length(27).bytes(),
+        ),
+        (
+            Ipv6ExtensionTruncated,
+            "the second",
+            udp().extension(HopByHop(1)).extension(Destination(2)).claim_length(20).bytes(),
+        ),
         (Ipv6ExtensionDepth, "seven", six().extension(Destination(1)).bytes()),
         (Ipv6ExtensionDepth, "the seventh is a fragment header", six().fragment(0, false).bytes()),
-        (Ipv6HopByHopOrder, "behind destination options", udp().extension(Destination(1)).extension(HopByHop(1)).bytes()),
+        (
+            Ipv6HopByHopOrder,
+            "behind destination options",
+            udp().extension(Destination(1)).extension(HopByHop(1)).bytes(),
+        ),
         (Ipv6HopByHopOrder, "twice", udp().extension(HopByHop(1)).extension(HopByHop(1)).bytes()),
-        (Ipv6FragmentOverrun, "the highest offset and eight bytes", ip6().raw(17, &[0; 8]).fragment(8191, false).bytes()),
-        (Ipv6FragmentOverrun, "by the header before it", ip6().raw(17, &[0; 7]).extension(HopByHop(1)).fragment(8191, false).bytes()),
+        (
+            Ipv6FragmentOverrun,
+            "the highest offset and eight bytes",
+            ip6().raw(17, &[0; 8]).fragment(8191, false).bytes(),
+        ),
+        (
+            Ipv6FragmentOverrun,
+            "by the header before it",
+            ip6().raw(17, &[0; 7]).extension(HopByHop(1)).fragment(8191, false).bytes(),
+        ),
         (Ipv6FragmentLength, "nine bytes", ip6().raw(17, &[0; 9]).fragment(4, true).bytes()),
-        (Ipv6FragmentLength, "a first fragment of 21 bytes", ip6().udp(1, 2).payload(13).fragment(0, true).bytes()),
+        (
+            Ipv6FragmentLength,
+            "a first fragment of 21 bytes",
+            ip6().udp(1, 2).payload(13).fragment(0, true).bytes(),
+        ),
     ]
 }
 
@@ -110,28 +163,79 @@ fn transport() -> Vec<Case> {
         let mut add = |reason, what, frame: Frame| cases.push((reason, what, frame.bytes()));
         add(TcpTruncated, name("IPv4, no byte", "IPv6, no byte"), ip.clone().raw(6, &[]));
         add(TcpTruncated, name("IPv4, 19 bytes", "IPv6, 19 bytes"), ip.clone().raw(6, &[0x50; 19]));
-        add(TcpTruncated, name("IPv4, a first fragment of 16", "IPv6, a first fragment of 16"), ip.clone().raw(6, &[0x50; 16]).fragment(0, true));
-        add(TcpTruncated, name("IPv4, padding does not count", "IPv6, padding does not count"), ip.clone().raw(6, &[0x50; 19]).trailer(40));
-        add(TcpDataOffset, name("IPv4, four words", "IPv6, four words"), ip.clone().tcp(1, 2).claim_data_offset(4));
-        add(TcpDataOffset, name("IPv4, beyond the packet", "IPv6, beyond the packet"), ip.clone().tcp(1, 2).claim_data_offset(6));
-        add(TcpDataOffset, name("IPv4, a first fragment with half its options", "IPv6, a first fragment with half its options"), ip.clone().tcp(1, 2).payload(4).claim_data_offset(15).fragment(0, true));
+        add(
+            TcpTruncated,
+            name("IPv4, a first fragment of 16", "IPv6, a first fragment of 16"),
+            ip.clone().raw(6, &[0x50; 16]).fragment(0, true),
+        );
+        add(
+            TcpTruncated,
+            name("IPv4, padding does not count", "IPv6, padding does not count"),
+            ip.clone().raw(6, &[0x50; 19]).trailer(40),
+        );
+        add(
+            TcpDataOffset,
+            name("IPv4, four words", "IPv6, four words"),
+            ip.clone().tcp(1, 2).claim_data_offset(4),
+        );
+        add(
+            TcpDataOffset,
+            name("IPv4, beyond the packet", "IPv6, beyond the packet"),
+            ip.clone().tcp(1, 2).claim_data_offset(6),
+        );
+        add(
+            TcpDataOffset,
+            name(
+                "IPv4, a first fragment with half its options",
+                "IPv6, a first fragment with half its options",
+            ),
+            ip.clone().tcp(1, 2).payload(4).claim_data_offset(15).fragment(0, true),
+        );
         add(TcpTinyFragment, name("IPv4", "IPv6"), ip.clone().raw(6, &[0; 16]).fragment(1, true));
-        add(TcpTinyFragment, name("IPv4, the last one", "IPv6, the last one"), ip.clone().raw(6, &[0; 3]).fragment(1, false));
+        add(
+            TcpTinyFragment,
+            name("IPv4, the last one", "IPv6, the last one"),
+            ip.clone().raw(6, &[0; 3]).fragment(1, false),
+        );
         add(UdpTruncated, name("IPv4, no byte", "IPv6, no byte"), ip.clone().raw(17, &[]));
         add(UdpTruncated, name("IPv4, 7 bytes", "IPv6, 7 bytes"), ip.clone().raw(17, &[0; 7]));
         add(UdpLength, name("IPv4, 7", "IPv6, 7"), ip.clone().udp(1, 2).payload(9).claim_udp_length(7));
         add(UdpLength, name("IPv4, 0", "IPv6, 0"), ip.clone().udp(1, 2).payload(9).claim_udp_length(0));
-        add(UdpLength, name("IPv4, one more than there is", "IPv6, one more than there is"), ip.clone().udp(1, 2).payload(9).claim_udp_length(18));
-        add(UdpLength, name("IPv4, padding does not count", "IPv6, padding does not count"), ip.clone().udp(1, 2).payload(9).claim_udp_length(18).trailer(9));
-        add(UdpLength, name("IPv4, a first fragment with 7", "IPv6, a first fragment with 7"), ip.clone().udp(1, 2).payload(16).claim_udp_length(7).fragment(0, true));
+        add(
+            UdpLength,
+            name("IPv4, one more than there is", "IPv6, one more than there is"),
+            ip.clone().udp(1, 2).payload(9).claim_udp_length(18),
+        );
+        add(
+            UdpLength,
+            name("IPv4, padding does not count", "IPv6, padding does not count"),
+            ip.clone().udp(1, 2).payload(9).claim_udp_length(18).trailer(9),
+        );
+        add(
+            UdpLength,
+            name("IPv4, a first fragment with 7", "IPv6, a first fragment with 7"),
+            ip.clone().udp(1, 2).payload(16).claim_udp_length(7).fragment(0, true),
+        );
         add(SctpTruncated, name("IPv4, 11 bytes", "IPv6, 11 bytes"), ip.clone().raw(132, &[0; 11]));
         add(SctpTruncated, name("IPv4, no byte", "IPv6, no byte"), ip.clone().raw(132, &[]));
     }
     cases.push((IcmpTruncated, "7 bytes", ip4().raw(1, &[8; 7]).bytes()));
     cases.push((IcmpTruncated, "no byte", ip4().raw(1, &[]).bytes()));
     cases.push((Icmpv6Truncated, "3 bytes", ip6().raw(58, &[128; 3]).bytes()));
-    cases.push((Icmpv6Truncated, "no byte, behind options", ip6().raw(58, &[]).extension(Destination(1)).bytes()));
-    cases.push((UdpTruncated, "behind an atomic fragment", ip6().raw(17, &[0; 4]).fragment(0, false).bytes()));
-    cases.push((TcpDataOffset, "behind options and two tags", ip4().options(4).tag(1).tag(2).tcp(1, 2).claim_data_offset(9).bytes()));
+    cases.push((
+        Icmpv6Truncated,
+        "no byte, behind options",
+        ip6().raw(58, &[]).extension(Destination(1)).bytes(),
+    ));
+    cases.push((
+        UdpTruncated,
+        "behind an atomic fragment",
+        ip6().raw(17, &[0; 4]).fragment(0, false).bytes(),
+    ));
+    cases.push((
+        TcpDataOffset,
+        "behind options and two tags",
+        ip4().options(4).tag(1).tag(2).tcp(1, 2).claim_data_offset(9).bytes(),
+    ));
     cases
 }

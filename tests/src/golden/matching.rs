@@ -21,8 +21,14 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 fn order() -> Vec<Row> {
-    let wide_first = policy(&[route("wide", 1, "from: 10.0.0.0/8"), route("narrow", 2, "from: 10.1.0.0/16, protocol: udp")]);
-    let narrow_first = policy(&[route("narrow", 2, "from: 10.1.0.0/16, protocol: udp"), route("wide", 1, "from: 10.0.0.0/8")]);
+    let wide_first = policy(&[
+        route("wide", 1, "from: 10.0.0.0/8"),
+        route("narrow", 2, "from: 10.1.0.0/16, protocol: udp"),
+    ]);
+    let narrow_first = policy(&[
+        route("narrow", 2, "from: 10.1.0.0/16, protocol: udp"),
+        route("wide", 1, "from: 10.0.0.0/8"),
+    ]);
     let by_kind = policy(&[
         route("to", 1, "to: 203.0.113.0/24"),
         route("from", 2, "from: 10.0.0.0/8"),
@@ -32,12 +38,28 @@ fn order() -> Vec<Row> {
     let frame = |source, destination| v4(source, destination);
     let tcp = Frame::new().ipv4("192.0.2.1", "192.0.2.2").tcp(1, 53).bytes();
     vec![
-        Row::new("order: the first wins though wider", &wide_first, frame("10.1.2.3", "1.1.1.1")).route("wide").mark(1),
-        Row::new("order: the first wins, narrower", &narrow_first, frame("10.1.2.3", "1.1.1.1")).route("narrow").mark(2),
-        Row::new("order: the second where the first does not hold", &narrow_first, frame("10.2.2.3", "1.1.1.1")).route("wide").mark(1),
-        Row::new("order: all four match, to is first", &by_kind, frame("10.0.0.1", "203.0.113.1")).route("to").mark(1),
-        Row::new("order: three match, from is first", &by_kind, frame("10.0.0.1", "203.0.114.1")).route("from").mark(2),
-        Row::new("order: two match, protocol is first", &by_kind, frame("11.0.0.1", "203.0.114.1")).route("protocol").mark(3),
+        Row::new("order: the first wins though wider", &wide_first, frame("10.1.2.3", "1.1.1.1"))
+            .route("wide")
+            .mark(1),
+        Row::new("order: the first wins, narrower", &narrow_first, frame("10.1.2.3", "1.1.1.1"))
+            .route("narrow")
+            .mark(2),
+        Row::new(
+            "order: the second where the first does not hold",
+            &narrow_first,
+            frame("10.2.2.3", "1.1.1.1"),
+        )
+        .route("wide")
+        .mark(1),
+        Row::new("order: all four match, to is first", &by_kind, frame("10.0.0.1", "203.0.113.1"))
+            .route("to")
+            .mark(1),
+        Row::new("order: three match, from is first", &by_kind, frame("10.0.0.1", "203.0.114.1"))
+            .route("from")
+            .mark(2),
+        Row::new("order: two match, protocol is first", &by_kind, frame("11.0.0.1", "203.0.114.1"))
+            .route("protocol")
+            .mark(3),
         Row::new("order: the port alone", &by_kind, tcp).route("port").mark(4),
     ]
 }
@@ -83,7 +105,11 @@ fn prefixes_v6() -> Vec<Row> {
         route("any-v6", 5, "from: \"::/0\", protocol: tcp"),
     ]);
     let row = |name: &str, source, destination| {
-        Row::new(format!("prefix: IPv6 {name}"), &nested, Frame::new().ipv6(source, destination).udp(1, 2).bytes())
+        Row::new(
+            format!("prefix: IPv6 {name}"),
+            &nested,
+            Frame::new().ipv6(source, destination).udp(1, 2).bytes(),
+        )
     };
     let tcp = Frame::new().ipv6("fe80::1", "::1").tcp(1, 2).bytes();
     let tcp_v4 = Frame::new().ipv4("11.0.0.1", "10.0.0.1").tcp(1, 2).bytes();
@@ -100,15 +126,25 @@ fn prefixes_v6() -> Vec<Row> {
         row("behind the destination", "::1", "2001:db9::").by_default().dropped(Reason::Default),
         Row::new("prefix: IPv6 ::/0", &nested, tcp).route("any-v6").mark(5),
         Row::new("prefix: ::/0 is not IPv4", &nested, tcp_v4).by_default().dropped(Reason::Default),
-        Row::new("prefix: both families in one list", &nested, v4("10.9.9.9", "1.1.1.1")).route("net").mark(3),
-        Row::new("prefix: IPv4 with the bits of an IPv6 prefix", &nested, alike).by_default().dropped(Reason::Default),
+        Row::new("prefix: both families in one list", &nested, v4("10.9.9.9", "1.1.1.1"))
+            .route("net")
+            .mark(3),
+        Row::new("prefix: IPv4 with the bits of an IPv6 prefix", &nested, alike)
+            .by_default()
+            .dropped(Reason::Default),
     ]
 }
 
 fn other_dimensions() -> Vec<Row> {
     let policy = policy(&[
         route("elsewhere", 1, &format!("interface: {TARGET}")),
-        route("six", 2, &format!("interface: {INTERFACE}, from: 10.0.0.0/8, to: 192.0.2.0/24, protocol: tcp, port: 80, source_port: 1024-65535")),
+        route(
+            "six",
+            2,
+            &format!(
+                "interface: {INTERFACE}, from: 10.0.0.0/8, to: 192.0.2.0/24, protocol: tcp, port: 80, source_port: 1024-65535"
+            ),
+        ),
         route("five", 3, "from: 10.0.0.0/8, to: 192.0.2.0/24, protocol: tcp, port: [80, 81]"),
         route("here", 4, &format!("interface: [{INTERFACE}, {TARGET}], protocol: tcp")),
         route("number", 5, "protocol: [89, sctp, icmp]"),
@@ -124,14 +160,21 @@ fn other_dimensions() -> Vec<Row> {
         row("all but the source port", tcp("10.0.0.1", "192.0.2.1", 1023, 80)).route("five").mark(3),
         row("all but the port", tcp("10.0.0.1", "192.0.2.1", 1024, 82)).route("here").mark(4),
         row("all but the source", tcp("11.0.0.1", "192.0.2.1", 1024, 80)).route("here").mark(4),
-        row("all but the protocol", Frame::new().ipv4("10.0.0.1", "192.0.2.1").udp(1024, 80).bytes()).by_default().dropped(Reason::Default),
+        row("all but the protocol", Frame::new().ipv4("10.0.0.1", "192.0.2.1").udp(1024, 80).bytes())
+            .by_default()
+            .dropped(Reason::Default),
         row("a protocol by its number", ip().raw(89, &[1; 20]).bytes()).route("number").mark(5),
         row("SCTP by name", ip().sctp(1, 2).bytes()).route("number").mark(5),
         row("ICMP by name", ip().icmp(8, 0).bytes()).route("number").mark(5),
         row("ICMPv6 by name", v6().icmpv6(128, 0).bytes()).route("icmpv6").mark(6),
         row("both ports", ip().udp(53, 53).bytes()).route("ports").mark(7),
         row("one of both ports", ip().udp(54, 53).bytes()).by_default().dropped(Reason::Default),
-        row("a later fragment has no port 0", ip().raw(17, &[0, 53, 0, 53, 0, 9, 0, 0]).fragment(3, false).bytes()).by_default().dropped(Reason::Default),
+        row(
+            "a later fragment has no port 0",
+            ip().raw(17, &[0, 53, 0, 53, 0, 9, 0, 0]).fragment(3, false).bytes(),
+        )
+        .by_default()
+        .dropped(Reason::Default),
         row("TCP in IPv6, by interface", v6().tcp(53, 53).bytes()).route("here").mark(4),
     ]
 }

@@ -25,27 +25,38 @@ pub(super) fn rows() -> Vec<Row> {
             ("TCP without a flag", ip.clone().tcp(1, 2).tcp_with(0, 0)),
             ("UDP without payload", ip.clone().udp(1, 2)),
             ("UDP shorter than the IP payload", ip.clone().udp(1, 2).payload(20).claim_udp_length(8)),
-            ("UDP first fragment of a longer datagram", ip.clone().udp(1, 2).payload(24).fragment(0, true).claim_udp_length(4000)),
+            (
+                "UDP first fragment of a longer datagram",
+                ip.clone().udp(1, 2).payload(24).fragment(0, true).claim_udp_length(4000),
+            ),
             ("SCTP header alone", ip.clone().sctp(1, 2)),
             ("SCTP with a chunk", ip.clone().sctp(1, 2).payload(20)),
         ] {
             rows.push(Row::marked(format!("transport: {family} {name}"), frame.bytes()));
         }
-        for (protocol, frame) in [("TCP", ip.clone().tcp(5, 80)), ("UDP", ip.clone().udp(5, 80)), ("SCTP", ip.clone().sctp(5, 80))] {
+        for (protocol, frame) in
+            [("TCP", ip.clone().tcp(5, 80)), ("UDP", ip.clone().udp(5, 80)), ("SCTP", ip.clone().sctp(5, 80))]
+        {
             let row = Row::new(format!("transport: {family} {protocol} to port 80"), PORTS, frame.bytes());
             rows.push(row.route("edges").mark(1));
         }
     }
     let udp = |source, destination| Frame::new().ip(V4.0, V4.1).udp(source, destination).bytes();
     for port in [80, 443, 1000, 1500, 2000, 65535] {
-        rows.push(Row::new(format!("ports: {port} is in the list"), PORTS, udp(5, port)).route("edges").mark(1));
+        rows.push(
+            Row::new(format!("ports: {port} is in the list"), PORTS, udp(5, port)).route("edges").mark(1),
+        );
     }
     for port in [0, 79, 81, 442, 444, 999, 2001, 65534] {
         let row = Row::new(format!("ports: {port} is beside the list"), PORTS, udp(5, port));
         rows.push(row.by_default().dropped(gateway_common::reason::Reason::Default));
     }
     for port in [1, 60000, 65535] {
-        rows.push(Row::new(format!("ports: source {port} is in the list"), PORTS, udp(port, 5)).route("from-edge").mark(2));
+        rows.push(
+            Row::new(format!("ports: source {port} is in the list"), PORTS, udp(port, 5))
+                .route("from-edge")
+                .mark(2),
+        );
     }
     for port in [0, 2, 59999] {
         let row = Row::new(format!("ports: source {port} is beside the list"), PORTS, udp(port, 5));
@@ -60,9 +71,15 @@ pub(super) fn rows() -> Vec<Row> {
     ] {
         rows.push(Row::marked(format!("icmp: {name}"), frame.bytes()));
     }
-    for (name, kind) in [("router solicitation", 133), ("neighbour solicitation", 135), ("neighbour advertisement", 136)] {
+    for (name, kind) in
+        [("router solicitation", 133), ("neighbour solicitation", 135), ("neighbour advertisement", 136)]
+    {
         let frame = Frame::new().ip("fe80::1", "ff02::1:ff00:2").icmpv6(kind, 0).payload(24);
-        let row = Row::new(format!("icmp: {name} passes"), PORTS.trim_end_matches("default: drop\n"), frame.bytes());
+        let row = Row::new(
+            format!("icmp: {name} passes"),
+            PORTS.trim_end_matches("default: drop\n"),
+            frame.bytes(),
+        );
         rows.push(row.by_default());
     }
     // Type and code stand where a port would: no port route may match them.

@@ -32,7 +32,7 @@ pub struct Judgement {
     pub reason: Option<Reason>,
     /// Where it is counted.
     pub counter: Counter,
-    /// skb mark, 0 if none is set.
+    /// skb mark, 0 if none is set; seen only where there is an skb in the end.
     pub mark: u32,
     /// skb priority, 0 if none is set.
     pub priority: u32,
@@ -88,7 +88,7 @@ fn by_route(route: &Route, world: &World) -> Judgement {
         }
         Action::Redirect { .. } => dropped(Reason::RedirectTarget, counter),
     };
-    if judgement.verdict == Verdict::Pass {
+    if judgement.verdict != Verdict::Drop {
         judgement.mark = route.mark.unwrap_or(0);
         judgement.priority = route.priority.unwrap_or(0);
     }
