@@ -167,12 +167,10 @@ pub enum Telemetry {
     FlowBytesLost = 3,
     /// Flow records handed over.
     FlowsEvicted = 4,
-    /// Packets that found their flow in the memo.
-    MemoHits = 5,
-    /// Packets that were classified.
-    MemoMisses = 6,
+    /// Packets that were classified; all other IP packets found their flow in the memo.
+    MemoMisses = 5,
     /// Packets whose mark could not be carried to tc, because the driver takes no metadata.
-    MetadataRefused = 7,
+    MetadataRefused = 6,
 }
 
 /// The one element of [`maps::CONTROL`].

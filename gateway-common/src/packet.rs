@@ -74,8 +74,8 @@ pub struct Packet {
     pub vlan: u16,
     /// Offset of the IP header in the frame, bytes.
     pub l3_offset: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// Offset just behind the IP packet in the frame, bytes.
+    pub end: u32,
 }
 
 /// What tells one flow from another: interface, VLAN, addresses, protocol and ports. All that a

@@ -16,7 +16,6 @@ pub struct Account {
     stats: *mut InterfaceStats,
     cpu: u32,
     slot: u32,
-    length: u64,
     /// Packets received before this one, on this CPU, interface, hook and generation parity.
     pub sequence: u64,
 }
@@ -24,32 +23,32 @@ pub struct Account {
 impl Account {
     /// Counts a packet as received.
     #[inline(always)]
-    pub fn open(cpu: u32, slot: u32, hook: u32, generation: u32, length: u32) -> Option<Account> {
+    pub fn open(cpu: u32, slot: u32, hook: u32, generation: u32) -> Option<Account> {
         let stats = maps::STATS.get_ptr_mut(stats_index(cpu, slot, hook, generation))?;
-        let length = length as u64;
         // SAFETY: a live element of STATS, written on this CPU only.
         let received = unsafe { &mut (*stats).received };
         let sequence = received.packets;
         received.packets += 1;
-        received.bytes += length;
-        Some(Account { stats, cpu, slot, length, sequence })
+        Some(Account { stats, cpu, slot, sequence })
     }
 
     /// Counts what became of it.
     #[inline(always)]
-    pub fn close(&self, verdict: Verdict, counter: u32) {
+    pub fn close(&self, verdict: Verdict, counter: u32, length: u32) {
+        let length = length as u64;
         // SAFETY: the element that `open` got, written on this CPU only.
-        let verdicts = unsafe { &mut (*self.stats).verdicts };
-        let count = &mut verdicts[verdict as usize & 3];
+        let stats = unsafe { &mut *self.stats };
+        stats.received.bytes += length;
+        let count = &mut stats.verdicts[verdict as usize & 3];
         count.packets += 1;
-        count.bytes += self.length;
+        count.bytes += length;
         if counter < ROUTE_COUNTERS as u32
             && let Some(count) = maps::ROUTES.get_ptr_mut(self.cpu * ROUTE_COUNTERS as u32 + counter)
         {
             // SAFETY: a live element of ROUTES, written on this CPU only.
             let count = unsafe { &mut *count };
             count.packets += 1;
-            count.bytes += self.length;
+            count.bytes += length;
         }
     }
 

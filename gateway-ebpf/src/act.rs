@@ -107,7 +107,7 @@ impl Frame for XdpFrame {
     }
     #[inline(always)]
     fn holds(&self, length: u32) -> bool {
-        length <= self.bytes.len() || length <= self.length()
+        length <= self.bytes.len() || length <= self.length(u32::MAX)
     }
     #[inline(always)]
     fn stripped_tag(&self) -> Option<u16> {
@@ -120,7 +120,13 @@ impl Hook for XdpFrame {
     type Code = u32;
 
     #[inline(always)]
-    fn length(&self) -> u32 {
+    fn length(&self, end: u32) -> u32 {
+        // A frame in several buffers carries a packet longer than the first of them; for all
+        // others the helper's call is spared.
+        let first = Self::bytes(self.context).len();
+        if end != 0 && end <= first {
+            return first;
+        }
         // SAFETY: the program's own context.
         unsafe { bpf_xdp_get_buff_len(self.context) as u32 }
     }
@@ -247,7 +253,7 @@ impl Frame for SkbFrame {
     }
     #[inline(always)]
     fn holds(&self, length: u32) -> bool {
-        length <= self.bytes.len() || length <= self.length()
+        length <= self.bytes.len() || length <= self.length(u32::MAX)
     }
     #[inline(always)]
     fn stripped_tag(&self) -> Option<u16> {
@@ -263,7 +269,7 @@ impl Hook for SkbFrame {
     type Code = i32;
 
     #[inline(always)]
-    fn length(&self) -> u32 {
+    fn length(&self, _end: u32) -> u32 {
         // SAFETY: the context that the kernel gave to the program.
         unsafe { (*self.context).len }
     }

@@ -6,7 +6,7 @@ use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
 use gateway_common::abi::{
     CONTROL_FLOWS, COUNTER_DEFAULT, COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, Interface,
-    Scratch, Telemetry, UNSET, Verdict,
+    MemoLine, Scratch, Telemetry, UNSET, Verdict,
 };
 use gateway_common::packet::{FlowKey, Packet};
 use gateway_common::parse::{Carries, Frame, parse};
@@ -25,8 +25,8 @@ pub trait Hook: Frame {
     const HOOK: u32;
     /// What the program returns.
     type Code;
-    /// Length of the whole frame, bytes.
-    fn length(&self) -> u32;
+    /// Length of the whole frame in bytes, where `end` is known to be within it (0: nothing is).
+    fn length(&self, end: u32) -> u32;
     /// Carries the judgement out; changes it where it cannot be.
     fn act(&self, interface: &Interface, generation: u32, judged: &mut Judged<'_>) -> Self::Code;
 }
@@ -47,6 +47,8 @@ pub struct Judged<'a> {
     pub mark: u32,
     /// skb priority.
     pub priority: u32,
+    /// The flow's line in the memo and the time, jiffies.
+    flow: Option<(*mut MemoLine, u32)>,
     /// A word of scratch memory.
     forget: *mut u32,
 }
@@ -54,9 +56,10 @@ pub struct Judged<'a> {
 impl<'a> Judged<'a> {
     #[inline(always)]
     fn pass(scratch: &'a mut Scratch, counter: u32) -> Judged<'a> {
-        scratch.packet = Packet::default();
+        clear(&mut scratch.packet);
         Judged {
             packet: &mut scratch.packet,
+            flow: None,
             forget: &raw mut scratch.forget,
             verdict: Verdict::Pass,
             reason: 0,
@@ -74,6 +77,16 @@ impl<'a> Judged<'a> {
     }
 }
 
+/// Zeroes a packet, word by word: left to itself the compiler calls a loop over its bytes.
+#[inline(always)]
+fn clear(packet: &mut Packet) {
+    let words: &mut [u64; 6] = bytemuck::cast_mut(packet);
+    for word in words {
+        // SAFETY: a word that `words` borrows; volatile keeps it a store.
+        unsafe { core::ptr::write_volatile(word, 0) };
+    }
+}
+
 /// The way of a packet that arrived on `interface`. Nothing comes back only where a map look-up
 /// failed that cannot fail; the packet then passes.
 #[inline(always)]
@@ -86,17 +99,22 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     let generation = Control::generation_of(active);
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let length = hook.length();
-    let account = Account::open(cpu, interface.slot as u32, H::HOOK, generation, length)?;
+    let account = Account::open(cpu, interface.slot as u32, H::HOOK, generation)?;
 
     let scratch = maps::SCRATCH.get_ptr_mut(cpu)?;
     // SAFETY: this CPU's element; softirqs are off while it judges, so nothing else uses it.
     let mut judged = Judged::pass(unsafe { &mut *scratch }, COUNTER_NO_POLICY);
     if active != 0 {
-        judge(hook, interface, control, active, cpu, length, &mut judged);
+        judge(hook, interface, active, cpu, &mut judged);
+    }
+    let length = hook.length(judged.packet.end);
+    if control.flags & CONTROL_FLOWS != 0
+        && let Some((line, now)) = judged.flow
+    {
+        memo::account(line, length, judged.packet.tcp_flags, now);
     }
     let code = hook.act(interface, generation, &mut judged);
-    account.close(judged.verdict, judged.counter);
+    account.close(judged.verdict, judged.counter, length);
     if judged.reason != 0 {
         account.reason(judged.reason, judged.verdict as u8 == Verdict::Drop as u8);
     }
@@ -107,17 +125,9 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
 }
 
 #[inline(always)]
-fn judge<H: Hook>(
-    hook: &H,
-    interface: &Interface,
-    control: &Control,
-    active: u64,
-    cpu: u32,
-    length: u32,
-    judged: &mut Judged<'_>,
-) {
+fn judge<H: Hook>(hook: &H, interface: &Interface, active: u64, cpu: u32, judged: &mut Judged<'_>) {
     match parse(hook, judged.packet) {
-        Ok(Carries::Ip) => route(interface, control, active, cpu, length, judged),
+        Ok(Carries::Ip) => route(interface, active, cpu, judged),
         Ok(Carries::Other) => judged.counter = COUNTER_NOT_IP,
         Err(reason) => {
             judged.counter = COUNTER_MALFORMED;
@@ -133,14 +143,7 @@ fn judge<H: Hook>(
 
 /// Classify, police (admits all for now) and route, through the memo.
 #[inline(always)]
-fn route(
-    interface: &Interface,
-    control: &Control,
-    active: u64,
-    cpu: u32,
-    length: u32,
-    judged: &mut Judged<'_>,
-) {
+fn route(interface: &Interface, active: u64, cpu: u32, judged: &mut Judged<'_>) {
     let generation = Control::generation_of(active);
     let packet = &*judged.packet;
     let key = FlowKey::new(interface.slot, packet);
@@ -158,9 +161,7 @@ fn route(
     }
     // SAFETY: a line of a live element of MEMO, written on this CPU only.
     let decided = unsafe { &*line };
-    if decided.generation == generation {
-        telemetry(cpu, Telemetry::MemoHits, 1);
-    } else {
+    if decided.generation != generation {
         telemetry(cpu, Telemetry::MemoMisses, 1);
         match classify::route(Control::header_of(active), interface.slot, packet, judged.forget) {
             Some(entry) => memo::decide(line, entry, generation),
@@ -182,7 +183,5 @@ fn route(
     judged.egress_slot = decided.egress_slot;
     judged.mark = decided.mark;
     judged.priority = decided.priority;
-    if control.flags & CONTROL_FLOWS != 0 {
-        memo::account(line, length, packet.tcp_flags, now);
-    }
+    judged.flow = Some((line, now));
 }

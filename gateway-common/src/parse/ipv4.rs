@@ -30,7 +30,8 @@ pub(super) fn parse<F: Frame + ?Sized>(
     if total_length < header_length {
         return Err(Reason::Ipv4TotalLength);
     }
-    if !frame.holds(offset + total_length) {
+    packet.end = offset + total_length;
+    if !frame.holds(packet.end) {
         return Err(Reason::Ipv4BeyondFrame);
     }
     let length = total_length - header_length;

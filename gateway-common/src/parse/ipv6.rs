@@ -38,7 +38,8 @@ pub(super) fn parse<F: Frame + ?Sized>(
     packet.protocol = ip.byte::<6>();
     let payload_length = ip.be16::<4>() as u32;
     let start = offset + 40;
-    if !frame.holds(start + payload_length) {
+    packet.end = start + payload_length;
+    if !frame.holds(packet.end) {
         return Err(Reason::Ipv6BeyondFrame);
     }
     if is_extension(packet.protocol) {
