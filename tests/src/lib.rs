@@ -5,6 +5,7 @@
 //! are built and judged by code of their own.
 
 pub mod captures;
+pub mod daemon;
 pub mod generate;
 pub mod golden;
 pub mod model;
@@ -12,6 +13,8 @@ pub mod netns;
 pub mod packet;
 pub mod random;
 pub mod report;
+pub mod traffic;
+pub mod watch;
 
 /// Where the BPF file system is mounted; each test pins in a folder of its own below.
 pub const BPF_FOLDER: &str = "/sys/fs/bpf";

@@ -115,10 +115,10 @@ impl Namespace {
     /// # Errors
     /// If the kernel refuses.
     pub fn veth(&self, near: &str, other: &Namespace, far: &str) -> Result<()> {
-        self.ip(&["link", "add", near, "type", "veth", "peer", "name", far, "netns", &other.name])?;
+        self.ip(&["link", "add", "name", near, "type", "veth", "peer", "name", far, "netns", &other.name])?;
         for (namespace, link) in [(self, near), (other, far)] {
             namespace.run(|| transmit_checksum_off(link))?;
-            namespace.ip(&["link", "set", link, "up"])?;
+            namespace.ip(&["link", "set", "dev", link, "up"])?;
         }
         Ok(())
     }
@@ -141,7 +141,7 @@ impl Namespace {
     /// If the kernel refuses.
     pub fn mac(&self, link: &str, mac: [u8; 6]) -> Result<()> {
         let text = crate::packet::show::hex(&mac, ":");
-        self.ip(&["link", "set", link, "address", &text]).map(drop)
+        self.ip(&["link", "set", "dev", link, "address", &text]).map(drop)
     }
 
     /// The index of a link.
