@@ -31,8 +31,15 @@ pub(super) struct ClassTable {
 }
 
 impl ClassTable {
-    pub(super) fn new() -> ClassTable {
-        ClassTable { starts: vec![0, 0], members: Vec::new(), index: HashMap::default() }
+    /// For some `classes` classes.
+    pub(super) fn with_capacity(classes: usize) -> ClassTable {
+        let mut starts = Vec::with_capacity(classes + 2);
+        starts.extend([0, 0]);
+        ClassTable {
+            starts,
+            members: Vec::with_capacity(classes),
+            index: HashMap::with_capacity_and_hasher(classes, Build::default()),
+        }
     }
 
     /// The class of what lies in just these lists (ascending ids).

@@ -100,7 +100,7 @@ struct Compiler<'p> {
 
 impl<'p> Compiler<'p> {
     fn interfaces(&mut self, selection: &Selection<'p>) {
-        let mut table = ClassTable::new();
+        let mut table = ClassTable::with_capacity(0);
         match interfaces::compile(&selection.slots, &mut table) {
             Ok(class_of) => {
                 let start = INTERFACE_CLASS_LINE as usize;
@@ -112,7 +112,7 @@ impl<'p> Compiler<'p> {
     }
 
     fn prefixes(&mut self, dimension: Dimension, sets: &Sets<'p, IpNet>) {
-        let mut table = ClassTable::new();
+        let mut table = ClassTable::with_capacity(sets.len());
         let Ok(prefixes) = prefix::compile(sets.lists(), &mut table) else {
             return self.overlap(dimension, &table, sets);
         };
@@ -142,7 +142,7 @@ impl<'p> Compiler<'p> {
         if sets.len() == 0 {
             return;
         }
-        let mut table = ClassTable::new();
+        let mut table = ClassTable::with_capacity(sets.len());
         let Ok(class_of) = ports::compile(sets.lists(), &mut table) else {
             return self.overlap(dimension, &table, sets);
         };

@@ -39,8 +39,12 @@ pub(super) struct Prefixes {
 /// Where the lists overlap so much that their classes do not fit.
 pub(super) fn compile(lists: &[&[IpNet]], classes: &mut ClassTable) -> Result<Prefixes, Overfull> {
     let (v4, v6) = sorted(lists);
-    let mut sweep =
-        Sweep { classes, additions: ClassTable::new(), children: HashMap::default(), merged: Vec::new() };
+    let mut sweep = Sweep {
+        classes,
+        additions: ClassTable::with_capacity(0),
+        children: HashMap::default(),
+        merged: Vec::new(),
+    };
     let v4 = sweep.run(v4.into_iter().map(|item| ((u128::from(item >> 32)) << 96, item as u32)))?;
     let v6 = sweep.run(v6.into_iter())?;
     let mut entries = Vec::with_capacity((v4.len() + v6.len()) * 5 / 4);
@@ -99,12 +103,10 @@ impl Sweep<'_> {
             }
             leave(&mut around, address);
             let outer = around.last().map_or(0, |node| node.class);
-            // In long lists most prefixes have just the class of the one before.
-            let class = if outer == 0 && self.classes.sets(last.class) == own {
-                last.class
-            } else {
-                self.child(outer, &own)?
-            };
+            // In long lists most prefixes have the lists of the one before, which lies within the
+            // same outer one (or is that), and so holds its lists too.
+            let same = self.classes.sets(last.class) == own;
+            let class = if same { last.class } else { self.child(outer, &own)? };
             if class != outer {
                 last = Node { address, length, class };
                 nodes.push(last);
@@ -182,8 +184,9 @@ fn emit(nodes: &[Node], family_tag: u32, entries: &mut Vec<(Key, u32)>) -> Vec<u
         for &length in &path_of[usize::from(node.length)] {
             let address = truncated(node.address, length);
             if last[usize::from(length)].replace(address) != Some(address) {
-                let outer = around.iter().rev().find(|outer| outer.length <= length);
-                push(address, length, outer.map_or(0, |outer| outer.class));
+                // Of the prefixes around, none is longer than a marker that is still missing: the
+                // search passes here on its way to that one too.
+                push(address, length, around.last().map_or(0, |outer| outer.class));
             }
         }
         last[usize::from(node.length)] = Some(node.address);

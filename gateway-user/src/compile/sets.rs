@@ -4,7 +4,7 @@
 use super::Names;
 use super::dimension::{DIMENSIONS, Dimension};
 use super::hashing::Build;
-use crate::policy::{Policy, PortRange};
+use crate::policy::{Match, Policy, PortRange};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -19,8 +19,13 @@ pub(super) struct Sets<'p, T> {
 }
 
 impl<'p, T: Hash + Eq> Sets<'p, T> {
-    fn new() -> Self {
-        Sets { ids: HashMap::default(), lists: Vec::new(), first_routes: Vec::new() }
+    /// For a dimension that `routes` routes name.
+    fn with_capacity(routes: usize) -> Self {
+        Sets {
+            ids: HashMap::with_capacity_and_hasher(routes, Build::default()),
+            lists: Vec::with_capacity(routes),
+            first_routes: Vec::with_capacity(routes),
+        }
     }
 
     fn id(&mut self, list: &'p [T], route: u32) -> u32 {
@@ -75,17 +80,20 @@ pub(super) struct Selection<'p> {
 /// Selects the routes that have to be entered: not those that name unknown interfaces only, nor
 /// those that name just what an earlier one does.
 pub(super) fn select<'p>(policy: &'p Policy, names: &dyn Names) -> Selection<'p> {
+    let routes = policy.routes.len();
+    let naming = |names: fn(&Match) -> bool| policy.routes.iter().filter(|r| names(&r.matches)).count();
     let mut selection = Selection {
-        rows: Vec::with_capacity(policy.routes.len()),
-        interface: Sets::new(),
-        from: Sets::new(),
-        to: Sets::new(),
-        protocol: Sets::new(),
-        port: Sets::new(),
-        source_port: Sets::new(),
+        rows: Vec::with_capacity(routes),
+        interface: Sets::with_capacity(0),
+        from: Sets::with_capacity(naming(|matches| matches.from.is_some())),
+        to: Sets::with_capacity(naming(|matches| matches.to.is_some())),
+        protocol: Sets::with_capacity(0),
+        port: Sets::with_capacity(naming(|matches| matches.port.is_some())),
+        source_port: Sets::with_capacity(naming(|matches| matches.source_port.is_some())),
         slots: Vec::new(),
     };
-    let mut seen: HashSet<(u32, [u32; DIMENSIONS]), Build> = HashSet::default();
+    let mut seen: HashSet<(u32, [u32; DIMENSIONS]), Build> =
+        HashSet::with_capacity_and_hasher(routes, Build::default());
     for (route, matches) in policy.routes.iter().map(|route| &route.matches).enumerate() {
         let route = route as u32;
         let mut row = Row { route, dimensions: 0, sets: [0; DIMENSIONS] };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::compile::{Section, compile};
 use gateway_common::abi::{COUNTER_DEFAULT, Verdict};
-use gateway_common::image::{HEADER_MAGIC, dimension};
+use gateway_common::image::{Combination, HEADER_MAGIC, dimension};
 use gateway_common::reason::Reason;
 
 /// Expects the route for each source.
@@ -188,6 +188,23 @@ fn only_what_a_route_needs_is_looked_up() {
     assert_eq!((placed.hot.port_classes, placed.hot.source_port_classes), (0, 0));
     assert_eq!(placed.hot.length_counts, [0, 0, 1, 0]);
     assert_eq!(placed.hot.combination_count, 1);
+}
+
+/// The kernel ends its search at the first combination that begins behind what it has found.
+#[test]
+fn combinations_are_listed_by_their_lowest_routes() {
+    let named = [(0, 0), (1, 0), (0, 1), (1, 1), (0, 1)].map(|(protocol, from)| Match {
+        protocol: (protocol != 0).then(|| vec![6]),
+        from: list(&["10.0.0.0/8"]).filter(|_| from != 0),
+        ..Match::default()
+    });
+    let image = compile(&policy(named.into_iter().rev()), &TestNames).unwrap();
+    let lines = &image.sections[Section::CombinationList as usize];
+    let entries: [Combination; 4] = bytemuck::cast(lines[0]);
+    let listed = entries.map(|combination| (combination.first_route, combination.dimensions));
+    let (from, protocol) = (dimension::SOURCE, dimension::PROTOCOL);
+    assert_eq!(listed, [(0, from), (1, from | protocol), (3, protocol), (4, 0)]);
+    assert_eq!(lines.len(), 1);
 }
 
 #[test]
