@@ -2,4 +2,5 @@
 //! line. `ARCHITECTURE.md` has the map.
 
 pub mod compile;
+pub mod dataplane;
 pub mod policy;
