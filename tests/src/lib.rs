@@ -4,12 +4,16 @@
 //! Nothing in here shares code with what it tests beyond the layouts of `gateway_common`: packets
 //! are built and judged by code of their own.
 
+pub mod btf;
 pub mod captures;
+pub mod check;
+pub mod counters;
 pub mod daemon;
 pub mod generate;
 pub mod golden;
 pub mod model;
 pub mod netns;
+pub mod object;
 pub mod packet;
 pub mod random;
 pub mod report;

@@ -6,7 +6,9 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Once;
@@ -234,32 +236,38 @@ fn leftovers(folder: &str) -> Vec<String> {
 
 /// Has the stack compute checksums before a frame leaves `link`.
 fn transmit_checksum_off(link: &str) -> Result<()> {
-    /// `struct ethtool_value`.
+    const ETHTOOL_STXCSUM: u32 = 0x17;
+    ethtool(link, ETHTOOL_STXCSUM, 0).with_context(|| format!("{link}: checksum offload"))
+}
+
+/// Switches generic receive offload of a link of the calling thread's namespace.
+///
+/// # Errors
+/// If the device refuses.
+pub fn receive_offload(link: &str, on: bool) -> Result<()> {
+    const ETHTOOL_SGRO: u32 = 0x2c;
+    ethtool(link, ETHTOOL_SGRO, u32::from(on)).with_context(|| format!("{link}: receive offload"))
+}
+
+/// Sets a single value of a device.
+fn ethtool(link: &str, command: u32, data: u32) -> Result<()> {
+    /// `struct ethtool_value` of linux/ethtool.h.
     #[repr(C)]
     struct Value {
         command: u32,
         data: u32,
     }
-    const ETHTOOL_STXCSUM: u32 = 0x17;
-    const SIOCETHTOOL: libc::c_ulong = 0x8946;
-
-    let socket = nix::sys::socket::socket(
-        nix::sys::socket::AddressFamily::Inet,
-        nix::sys::socket::SockType::Datagram,
-        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
-    let mut value = Value { command: ETHTOOL_STXCSUM, data: 0 };
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let mut value = Value { command, data };
     // SAFETY: ifreq is plain data, for which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    ensure!(link.len() < request.ifr_name.len(), "{link}: name too long");
+    ensure!(link.len() < request.ifr_name.len(), "name too long");
     for (to, from) in request.ifr_name.iter_mut().zip(link.bytes()) {
         *to = from as libc::c_char;
     }
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
     // SAFETY: request and the value it points to live across the call.
-    let done =
-        unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), SIOCETHTOOL as _, &raw mut request) };
-    ensure!(done == 0, "{link}: checksum offload: {}", std::io::Error::last_os_error());
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
+    ensure!(done == 0, "{}", std::io::Error::last_os_error());
     Ok(())
 }

@@ -7,6 +7,7 @@ mod ipv4;
 mod ipv6;
 mod malformed;
 mod matching;
+pub mod run;
 mod transport;
 
 use crate::model::Counter;
