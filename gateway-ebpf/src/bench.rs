@@ -15,9 +15,9 @@ mod program {
     use aya_ebpf::bindings::{xdp_action, xdp_md};
     use aya_ebpf::btf_maps::{Array, LruHashMap, ProgramArray};
     use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect, bpf_xdp_adjust_meta};
-    use gateway_common::abi::{Count, MAX_CPUS};
     use aya_ebpf::macros::{btf_map, xdp};
     use aya_ebpf::programs::XdpContext;
+    use gateway_common::abi::{Count, MAX_CPUS};
 
     /// Words of a frame that are restored: 64 bytes.
     const WORDS: usize = 8;
