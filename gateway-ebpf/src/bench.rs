@@ -140,9 +140,14 @@ mod program {
         out()
     }
 
-    /// Counts and drops: the end of the way.
+    /// Counts what is IPv4, and drops everything: the end of the way.
     #[xdp(frags)]
-    pub fn bench_drop(_ctx: XdpContext) -> u32 {
+    pub fn bench_drop(ctx: XdpContext) -> u32 {
+        let (data, end) = (ctx.data(), ctx.data_end());
+        // SAFETY: the first comparison shows 14 bytes.
+        if data + 14 > end || unsafe { core::ptr::read_volatile((data + 12) as *const u16) } != 0x0008 {
+            return xdp_action::XDP_DROP;
+        }
         // SAFETY: a helper without arguments.
         if let Some(ended) = ENDED.get_ptr_mut(unsafe { bpf_get_smp_processor_id() }) {
             // SAFETY: this CPU's element.

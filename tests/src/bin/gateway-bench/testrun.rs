@@ -7,8 +7,8 @@ use anyhow::Result;
 use gateway_common::abi::programs;
 use std::net::Ipv4Addr;
 
-const ROUNDS: u32 = 7;
-const RUNS: u32 = 1_000_000;
+const ROUNDS: u32 = 15;
+const RUNS: u32 = 400_000;
 const MANY: u32 = 1 << 16;
 
 /// A row of the table.
