@@ -5,6 +5,7 @@
 
 mod check;
 mod diagnostics;
+mod diff;
 mod edit;
 mod json;
 mod model;
@@ -15,12 +16,15 @@ mod render;
 mod sense;
 mod shadow;
 mod suggest;
+#[cfg(test)]
+mod tests;
 mod words;
 mod write;
 mod yaml;
 
 pub use check::check;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use diff::{Diff, FieldChange, Placed, RouteChange, diff};
 pub use edit::{EditError, Position};
 pub use model::{Action, Default, Malformed, Match, Policy, PortRange, Route};
 pub use patch::{Change, RoutePatch};
