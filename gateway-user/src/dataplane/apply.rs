@@ -117,7 +117,7 @@ impl Dataplane {
     /// [`Error::Grace`].
     pub fn settle(&mut self) -> Result<Option<Settled>, Error> {
         if !self.ledger.is_quiet() {
-            self.wait_for_grace()?;
+            self.wait_for_readers()?;
         }
         Ok(self.ledger.settle(&self.readers))
     }
@@ -157,7 +157,7 @@ impl Dataplane {
         let mut placed = allocate(&mut self.arena, &lens);
         if placed.is_none() && self.arena.has_retired() {
             let start = Instant::now();
-            self.wait_for_grace()?;
+            self.wait_for_readers()?;
             *grace = start.elapsed();
             placed = allocate(&mut self.arena, &lens);
         }
@@ -203,7 +203,7 @@ impl Dataplane {
     }
 
     /// Waits until every packet that was under way is through.
-    fn wait_for_grace(&mut self) -> Result<(), Error> {
+    fn wait_for_readers(&mut self) -> Result<(), Error> {
         sys::wait_for_readers().map_err(|source| Error::Grace { source })?;
         self.arena.grace_over();
         self.ledger.grace_over();

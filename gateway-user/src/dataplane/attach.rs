@@ -1,92 +1,14 @@
 //! Which program runs where: governed interfaces and redirect targets.
 
-use super::features::{self, Device};
+use super::attachment::{AttachedMode, Attachment, Mode, describe};
+use super::features;
+use super::interfaces::check_name;
 use super::links;
 use super::pins::{InterfacePin, remove_tree};
-use super::shape::stored;
 use super::{Dataplane, Error};
-use gateway_common::abi::{
-    EGRESS_XDP_FRAMES, Egress, INTERFACE_INDEX_SPACE, INTERFACE_JUDGE_IN_TC, INTERFACE_NATIVE,
-    INTERFACE_TX_BY_TC, Interface, maps,
-};
+use gateway_common::abi::{INTERFACE_JUDGE_IN_TC, Interface};
 use std::fs;
 use std::path::Path;
-
-/// How an interface is to be governed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Native XDP, else generic, else tc.
-    #[default]
-    Auto,
-    /// XDP in the driver, or not at all.
-    Native,
-    /// XDP in the stack, or not at all.
-    Generic,
-    /// tc ingress.
-    Tc,
-}
-
-/// How an interface is governed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachedMode {
-    /// XDP in the driver.
-    Native,
-    /// XDP in the stack.
-    Generic,
-    /// tc ingress.
-    Tc,
-}
-
-impl AttachedMode {
-    /// The name in logs, output and metrics.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            AttachedMode::Native => "native",
-            AttachedMode::Generic => "generic",
-            AttachedMode::Tc => "tc",
-        }
-    }
-}
-
-/// What holds the XDP program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpLink {
-    /// A pinned link.
-    Link,
-    /// An attachment by netlink, which cannot be pinned and is not replaced in one step.
-    Netlink,
-}
-
-/// What holds the tc program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TcLink {
-    /// A pinned TCX link.
-    Tcx,
-    /// A filter at the clsact qdisc: before kernel 6.6.
-    Clsact,
-}
-
-/// A governed interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attachment {
-    /// Its name.
-    pub interface: String,
-    /// Its index.
-    pub ifindex: u32,
-    /// Its slot.
-    pub slot: u8,
-    /// Where packets are judged.
-    pub mode: AttachedMode,
-    /// Why a mode before it in order was not possible: every refusal.
-    pub why: Option<String>,
-    /// What holds the tc program, which sets marks and priorities in every mode.
-    pub tc_link: TcLink,
-    /// What holds the XDP program; nothing where tc judges.
-    pub xdp_link: Option<XdpLink>,
-    /// Whether it was found attached, and left as it was.
-    pub adopted: bool,
-}
 
 /// A governed interface, and what was asked for it.
 #[derive(Clone, Debug)]
@@ -100,9 +22,18 @@ impl Dataplane {
     /// they sit on this very interface in a mode that `mode` allows.
     ///
     /// # Errors
-    /// Where the interface is not there, the slot or index is another's, or nothing can be attached;
-    /// the interface is then not governed.
+    /// Where the interface is not there, the slot or index is another's, or nothing can be attached
+    /// in this mode; in the last case the interface is not governed any more.
     pub fn attach(&mut self, interface: &str, slot: u8, mode: Mode) -> Result<Attachment, Error> {
+        let result = self.try_attach(interface, slot, mode);
+        if result.is_err() && !self.pins.interface(interface).exists() {
+            self.governed.remove(interface);
+        }
+        result
+    }
+
+    /// Attaches; an interface that was governed stays to be looked after on an error.
+    pub(super) fn try_attach(&mut self, interface: &str, slot: u8, mode: Mode) -> Result<Attachment, Error> {
         check_name(interface)?;
         let ifindex = features::index_of(interface)?
             .ok_or_else(|| Error::NoInterface { name: interface.to_owned() })?;
@@ -294,115 +225,4 @@ impl Dataplane {
         }
         remove_tree(&dir)
     }
-
-    pub(super) fn entry(&self, ifindex: u32) -> Interface {
-        self.interfaces.load(place(ifindex)).unwrap_or_default()
-    }
-
-    fn store_entry(&self, entry: Interface) -> Result<(), Error> {
-        stored(maps::INTERFACES, self.interfaces.store(place(entry.ifindex), &entry))
-    }
-
-    fn clear_entry(&self, ifindex: u32) -> Result<(), Error> {
-        stored(maps::INTERFACES, self.interfaces.store(place(ifindex), &Interface::default()))
-    }
-
-    /// Writes the entry that belongs to an attachment.
-    pub(super) fn write_entry(&self, attachment: &Attachment) -> Result<(), Error> {
-        let flags = match attachment.mode {
-            AttachedMode::Native => self.native_flags(&attachment.interface, attachment.ifindex)?,
-            AttachedMode::Generic => 0,
-            AttachedMode::Tc => INTERFACE_JUDGE_IN_TC,
-        };
-        let Attachment { ifindex, slot, .. } = *attachment;
-        self.store_entry(Interface { ifindex, slot: u16::from(slot), flags })
-    }
-
-    fn native_flags(&self, interface: &str, ifindex: u32) -> Result<u16, Error> {
-        let Device { xdp_frames, veth } = features::device(interface, ifindex)?;
-        // What a veth sends back lands in its peer, which may have nobody to take XDP frames.
-        Ok(INTERFACE_NATIVE | if veth && !xdp_frames { INTERFACE_TX_BY_TC } else { 0 })
-    }
-
-    /// Writes a redirect target's entry anew; true if it changed.
-    pub(super) fn refresh_target(&self, interface: &str, slot: u8) -> Result<bool, Error> {
-        let egress = match features::index_of(interface)? {
-            None => Egress::default(),
-            Some(ifindex) => {
-                let Device { xdp_frames, .. } = features::device(interface, ifindex)?;
-                Egress { ifindex, flags: if xdp_frames { EGRESS_XDP_FRAMES } else { 0 } }
-            }
-        };
-        let changed = self.egress.load(u32::from(slot)) != Some(egress);
-        if changed {
-            stored(maps::EGRESS, self.egress.store(u32::from(slot), &egress))?;
-        }
-        Ok(changed)
-    }
-
-    fn check_slot(&self, interface: &str, slot: u8) -> Result<(), Error> {
-        let refuse = |reason| Err(Error::Slot { interface: interface.to_owned(), slot, reason });
-        if slot == 0 {
-            return refuse("slots are 1 to 255".to_owned());
-        }
-        match self.targets.iter().find(|(name, taken)| **taken == slot && name.as_str() != interface) {
-            Some((name, _)) => refuse(format!("it is {name}'s")),
-            None => Ok(()),
-        }
-    }
-
-    fn check_index(&self, interface: &str, ifindex: u32) -> Result<(), Error> {
-        let same_place = |governed: &&Governed| {
-            let other = &governed.attachment;
-            other.interface != interface && place(other.ifindex) == place(ifindex)
-        };
-        match self.governed.values().find(same_place) {
-            Some(governed) => {
-                let other = governed.attachment.ifindex;
-                Err(Error::IndexCollision { interface: interface.to_owned(), ifindex, other })
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// An interface's place in the map.
-fn place(ifindex: u32) -> u32 {
-    ifindex % INTERFACE_INDEX_SPACE as u32
-}
-
-/// The attachment that these pins are; nothing if the tc program is missing.
-fn describe(interface: &str, ifindex: u32, slot: u8, pins: &[InterfacePin]) -> Option<Attachment> {
-    let mut mode = AttachedMode::Tc;
-    let mut tc_link = None;
-    let mut xdp_link = None;
-    for pin in pins {
-        match *pin {
-            InterfacePin::Xdp { native, link } => {
-                mode = if native { AttachedMode::Native } else { AttachedMode::Generic };
-                xdp_link = Some(if link { XdpLink::Link } else { XdpLink::Netlink });
-            }
-            InterfacePin::Tc { link } => tc_link = Some(if link { TcLink::Tcx } else { TcLink::Clsact }),
-        }
-    }
-    let interface = interface.to_owned();
-    Some(Attachment {
-        interface,
-        ifindex,
-        slot,
-        mode,
-        why: None,
-        tc_link: tc_link?,
-        xdp_link,
-        adopted: false,
-    })
-}
-
-fn check_name(name: &str) -> Result<(), Error> {
-    let blank_or_slash = |c: char| c == '/' || c.is_whitespace() || c == '\0';
-    let good = (1..libc::IFNAMSIZ).contains(&name.len()) && !name.contains(blank_or_slash);
-    if good && name != "." && name != ".." {
-        return Ok(());
-    }
-    Err(Error::InterfaceName { name: name.to_owned() })
 }

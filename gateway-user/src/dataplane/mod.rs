@@ -11,11 +11,13 @@
 mod apply;
 mod arena;
 mod attach;
+mod attachment;
 mod clock;
 mod error;
 mod events;
 mod features;
 mod flows;
+mod interfaces;
 mod ledger;
 mod links;
 mod live;
@@ -36,7 +38,7 @@ mod tests;
 mod watch;
 
 pub use apply::{Applied, LivePolicy, Timing};
-pub use attach::{AttachedMode, Attachment, Mode, TcLink, XdpLink};
+pub use attachment::{AttachedMode, Attachment, Mode, TcLink, XdpLink};
 pub use clock::Clock;
 pub use error::Error;
 pub use events::{EventRing, addresses};

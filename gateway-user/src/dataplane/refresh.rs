@@ -57,7 +57,7 @@ impl Dataplane {
                 self.write_entry(&governed.attachment)?;
                 Ok(None)
             }
-            Some(_) => Ok(Some(match self.attach(interface, slot, asked) {
+            Some(_) => Ok(Some(match self.try_attach(interface, slot, asked) {
                 Ok(attachment) => InterfaceChange::Attached(attachment),
                 Err(error) => {
                     let reason = super::links::causes(&error);
