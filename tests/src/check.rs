@@ -82,7 +82,7 @@ pub fn differences(lab: &Lab, expected: &Expected, observed: &Observed) -> Vec<S
     };
     let outcome = &observed.outcome;
     let (code, metadata) = result(lab, expected);
-    compare("return code", outcome.return_value.to_string(), code.to_string());
+    compare("return code", outcome.code.to_string(), code.to_string());
     compare(
         "output",
         crate::packet::show::hex(&outcome.frame, ""),
@@ -112,7 +112,7 @@ pub fn differences(lab: &Lab, expected: &Expected, observed: &Observed) -> Vec<S
         expected.reason,
         lab.counter_slot(&expected.counter),
     );
-    compare("counters", format!("{:#?}", observed.delta), format!("{want:#?}"));
+    compare("counters", format!("{:?}", observed.delta), format!("{want:?}"));
     if let Err(broken) = observed.delta.conserved() {
         found.push(broken);
     }

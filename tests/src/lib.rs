@@ -17,6 +17,7 @@ pub mod object;
 pub mod packet;
 pub mod random;
 pub mod report;
+pub mod testrun;
 pub mod traffic;
 pub mod watch;
 

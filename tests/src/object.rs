@@ -6,12 +6,13 @@ use crate::counters::Snapshot;
 use crate::golden::{ABSENT, INTERFACE, TARGET, TARGET_WITHOUT_XDP};
 use crate::model::{Counter, World};
 use crate::netns::{Namespace, unique_name};
+use crate::testrun::{Programs, TestRunOutcome};
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi::{
     COUNTER_DEFAULT, COUNTER_FIRST_ROUTE, COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Hook,
 };
 use gateway_user::compile::{Names, compile};
-use gateway_user::dataplane::{AttachedMode, Dataplane, Mode, Options, Program, TestRunOutcome};
+use gateway_user::dataplane::{AttachedMode, Dataplane, Mode, Options};
 use gateway_user::policy::Policy;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,7 @@ pub struct Lab {
     /// Redirect targets and the interface itself that take XDP frames.
     pub takes_xdp_frames: Vec<&'static str>,
     names: LabNames,
+    programs: Programs,
     ifindex: BTreeMap<&'static str, u32>,
     _pins: PinFolder,
     _namespace: Namespace,
@@ -93,6 +95,14 @@ impl Lab {
     /// # Errors
     /// If the kernel refuses the object, or an attachment is not what was asked for.
     pub fn new(hook: Hook) -> Result<Lab> {
+        Lab::with_memo(hook, 1 << 10)
+    }
+
+    /// The same, with so many sets of the flow memo for each CPU.
+    ///
+    /// # Errors
+    /// As [`Lab::new`].
+    pub fn with_memo(hook: Hook, sets_per_cpu: u32) -> Result<Lab> {
         let (namespace, peers) = (Namespace::new("lab")?, Namespace::new("peers")?);
         for (link, peer) in [(INTERFACE, "peer0"), (TARGET, "peer1"), (TARGET_WITHOUT_XDP, "peer2")] {
             namespace.veth(link, &peers, peer)?;
@@ -106,8 +116,9 @@ impl Lab {
         let pins = PinFolder::new("lab");
         let mut options = Options::new(pins.path());
         options.arena_lines = 1 << 17;
-        options.memo_sets_per_cpu = 1 << 10;
+        options.memo_sets_per_cpu = sets_per_cpu;
         let mut dataplane = Dataplane::open(&options).context("opening the data plane")?;
+        let programs = Programs::find(pins.path())?;
         let (mode, wanted) = match hook {
             Hook::Xdp => (Mode::Native, AttachedMode::Native),
             Hook::TcIngress => (Mode::Tc, AttachedMode::Tc),
@@ -129,6 +140,7 @@ impl Lab {
             hook,
             takes_xdp_frames,
             names: LabNames::default(),
+            programs,
             ifindex,
             _pins: pins,
             _namespace: namespace,
@@ -198,11 +210,11 @@ impl Lab {
     /// If the test run itself fails.
     pub fn put(&self, frame: &[u8]) -> Result<Observed> {
         let before = self.snapshot();
-        let program = match self.hook {
-            Hook::Xdp => Program::Xdp,
-            Hook::TcIngress => Program::Tc,
-        };
-        let outcome = self.dataplane.test_run(program, frame, Some(self.ifindex(INTERFACE)), 1)?;
+        let ifindex = self.ifindex(INTERFACE);
+        let outcome = match self.hook {
+            Hook::Xdp => self.programs.xdp(frame, ifindex),
+            Hook::TcIngress => self.programs.tc(frame, ifindex),
+        }?;
         Ok(Observed { outcome, delta: self.snapshot().since(&before) })
     }
 }

@@ -44,7 +44,7 @@ pub fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
 
 fn whole(random: &mut Random) -> Frame {
     let mut frame = Frame::new();
-    for _ in 0..*random.pick(&[0, 0, 0, 1, 1, 2, 3]) {
+    for _ in 0..*random.pick(&[0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3]) {
         let ethertype = *random.pick(&[TPID_CUSTOMER, TPID_SERVICE, TPID_OLD]);
         frame = frame.tag_of(ethertype, random.bits() as u16);
     }
@@ -75,8 +75,10 @@ fn extensions(random: &mut Random, mut frame: Frame) -> Frame {
     let count = *random.pick(&[0, 0, 0, 1, 1, 2, 3, 5, 6, 7]);
     for i in 0..count {
         let units = 1 + random.below(3) as u8;
-        frame = frame.extension(match random.below(if i == 0 { 6 } else { 11 }) {
-            0 | 1 => Extension::HopByHop(units),
+        frame = frame.extension(match random.below(12) {
+            // Behind another header it is malformed: now and then is enough.
+            0 if i == 0 || random.chance(1, 3) => Extension::HopByHop(units),
+            1 if i == 0 => Extension::HopByHop(units),
             2 => Extension::Fragment(0, random.chance(1, 4)),
             3 | 4 => Extension::Routing(units),
             5 | 6 => Extension::Authentication(units + 1),

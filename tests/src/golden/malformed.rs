@@ -21,7 +21,6 @@ pub(super) fn rows() -> Vec<Row> {
                 Row::new(format!("malformed: {}, {name}, {what}", reason.name()), policy, frame.clone());
             row.counter = Counter::Malformed;
             row.reason = Some(reason);
-            row.not_in_tc = (frame.len() < 14).then_some("a tc test run takes no frame below 14 bytes");
             row
         };
         rows.push(row(MARK_ALL, "dropped").dropped(reason));
@@ -131,6 +130,7 @@ fn ipv6() -> Vec<Case> {
         ),
         (Ipv6ExtensionDepth, "seven", six().extension(Destination(1)).bytes()),
         (Ipv6ExtensionDepth, "the seventh is a fragment header", six().fragment(0, false).bytes()),
+        (Ipv6ExtensionDepth, "the seventh is hop-by-hop options", six().extension(HopByHop(1)).bytes()),
         (
             Ipv6HopByHopOrder,
             "behind destination options",

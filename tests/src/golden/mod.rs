@@ -52,8 +52,6 @@ pub struct Row {
     pub target: Option<&'static str>,
     /// The Ethernet addresses are swapped in the output.
     pub swapped: bool,
-    /// Why the row cannot run at tc.
-    pub not_in_tc: Option<&'static str>,
 }
 
 impl Row {
@@ -70,7 +68,6 @@ impl Row {
             priority: 0,
             target: None,
             swapped: false,
-            not_in_tc: None,
         }
     }
 

@@ -4,8 +4,8 @@ use super::{Row, rows};
 use crate::check::{Expected, differences};
 use crate::object::Lab;
 use crate::packet::show::describe;
+use crate::testrun::may_be_refused;
 use anyhow::{Result, anyhow};
-use gateway_common::abi::Hook;
 use gateway_user::policy::{Policy, parse};
 use std::fmt::Write;
 
@@ -45,8 +45,9 @@ pub fn run(lab: &mut Lab) -> Result<Outcome> {
             }
             live.clone_from(&row.policy);
         }
-        let why_not = if lab.hook == Hook::TcIngress { row.not_in_tc } else { None };
-        if let Some(reason) = why_not {
+        if let Some(reason) = may_be_refused(lab.hook, &row.frame)
+            && lab.put(&row.frame).is_err()
+        {
             outcome.skipped.push((row.name.clone(), reason));
             continue;
         }

@@ -147,11 +147,12 @@ fn ipv6(bytes: &[u8], vlan: u16) -> Result<Parsed, Unparsed> {
     // What stands before the fragment header comes once in the whole packet's length.
     let mut unfragmentable = 0;
     while matches!(next, 0 | 43 | 44 | 51 | 60) && !fragment.is_later() {
-        if next == 0 && seen > 0 {
-            return Err(Reason::Ipv6HopByHopOrder.into());
-        }
+        // The seventh is one too many, whatever it is.
         if seen == MAX_EXTENSIONS {
             return Err(Reason::Ipv6ExtensionDepth.into());
+        }
+        if next == 0 && seen > 0 {
+            return Err(Reason::Ipv6HopByHopOrder.into());
         }
         seen += 1;
         let truncated = Unparsed::from(Reason::Ipv6ExtensionTruncated);
