@@ -34,6 +34,8 @@ pub const COUNTER_NO_POLICY: u32 = 3;
 pub const COUNTER_FIRST_ROUTE: u32 = 16;
 /// Counter slots for each CPU: every route that has a name, past ones included, keeps its own.
 pub const ROUTE_COUNTERS: usize = 131_072;
+/// Default of [`globals::MEMO_SETS`]: 12 MiB for each CPU, 131,072 flows.
+pub const MEMO_SETS_DEFAULT: u32 = 65_536;
 /// Lost-and-evicted counters for each CPU.
 pub const TELEMETRY_WORDS: usize = 8;
 /// Priority or mark that is not to be set.
@@ -57,6 +59,8 @@ pub mod maps {
     pub const ROUTES: &str = "ROUTES";
     /// `Array<MemoSet>`, mapped, element `cpu * sets + hash`. Writer: kernel.
     pub const MEMO: &str = "MEMO";
+    /// `Array<MemoAddresses>`, mapped, element as in [`MEMO`]: the addresses of IPv6 flows. Writer: kernel.
+    pub const MEMO_ADDRESSES: &str = "MEMO_ADDRESSES";
     /// `Array<u64>`, mapped, element `cpu * TELEMETRY_WORDS + Telemetry`. Writer: kernel.
     pub const TELEMETRY: &str = "TELEMETRY";
     /// `Array<Scratch>`, by CPU. Writer: kernel.
@@ -308,15 +312,19 @@ pub const REASONS_PER_CPU: usize = MAX_INTERFACES * crate::reason::Reason::COUNT
 
 /// A line of the per-CPU memo: the account of one flow, and what was decided for it.
 ///
-/// The first half is all that an IPv4 packet touches. A reader in user space copies the line and
-/// reads `generation`, `key` and `first` again: the kernel sets `generation` to 0 before it gives
-/// the line to another flow, and writes it last.
+/// A flow lies in set `hash & mask` or in set `(hash >> 32) & mask` of its CPU's part, hash being
+/// [`crate::packet::FlowKey::hash`]. A line is one cache line and is all that an IPv4 packet touches;
+/// an IPv6 flow's addresses lie in [`maps::MEMO_ADDRESSES`] at the same element and way.
+///
+/// A reader in user space copies the line (and addresses) and reads `generation`, `key` and `first`
+/// again: the kernel sets `generation` to 0 before it gives the line to another flow, and writes it
+/// last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct MemoLine {
     /// See [`crate::packet::FlowKey::words`]. 0: the line is empty.
     pub key: u64,
-    /// IPv4: `source << 32 | destination`; IPv6: a hash of both addresses, which stand in `addresses`.
+    /// IPv4: `source << 32 | destination`; IPv6: a hash of both addresses, which stand in [`maps::MEMO_ADDRESSES`].
     pub key_addresses: u64,
     /// The generation that decided.
     pub generation: u32,
@@ -344,10 +352,6 @@ pub struct MemoLine {
     pub priority: u32,
     /// Zero.
     pub reserved: u32,
-    /// IPv6: source and destination, each high word first, host byte order.
-    pub addresses: [u64; 4],
-    /// Zero.
-    pub reserved2: [u64; 4],
 }
 
 /// Ways of a memo set.
@@ -356,12 +360,27 @@ pub const MEMO_WAYS: usize = 2;
 /// A set of the memo.
 pub type MemoSet = [MemoLine; MEMO_WAYS];
 
+/// The addresses of an IPv6 flow, host byte order, high word first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct FlowAddresses {
+    /// Source.
+    pub source: [u64; 2],
+    /// Destination.
+    pub destination: [u64; 2],
+}
+
+/// The addresses of a set's IPv6 flows.
+pub type MemoAddresses = [FlowAddresses; MEMO_WAYS];
+
 /// A flow that left the memo: what [`maps::FLOWS`] carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FlowRecord {
     /// The line as it was.
     pub line: MemoLine,
+    /// Of an IPv6 flow; of an IPv4 flow whatever stood there.
+    pub addresses: FlowAddresses,
 }
 
 /// A sampled packet: what [`maps::EVENTS`] carries.
@@ -447,9 +466,8 @@ const _: () = {
     assert!(size_of::<Count>() == 16);
     assert!(size_of::<InterfaceStats>() == 128);
     assert!(size_of::<ReasonCount>() == 16);
-    assert!(size_of::<MemoLine>() == 128);
-    assert!(core::mem::offset_of!(MemoLine, addresses) == 64);
-    assert!(size_of::<FlowRecord>() == 128);
+    assert!(size_of::<MemoLine>() == 64);
+    assert!(size_of::<FlowRecord>() == 96);
     assert!(size_of::<PacketEvent>() == 72);
     assert!(size_of::<Metadata>() == 24);
     assert!(size_of::<Scratch>() == 64);

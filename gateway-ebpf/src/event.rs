@@ -4,11 +4,24 @@ use crate::account::telemetry;
 use crate::maps;
 use crate::pipeline::Judged;
 use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_log_ebpf::{debug, error};
 use gateway_common::abi::{Control, PacketEvent, Telemetry, Verdict};
 
 /// Steps of the golden ratio visit the 64-bit circle evenly (Weyl): comparing with a threshold
 /// samples at its rate without a random number for each packet.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// Logs that a flow was classified. The verifier removes it unless the log level is raised at load.
+#[inline(always)]
+pub fn classified(slot: u16, counter: u32, generation: u32) {
+    debug!(&(), "interface slot {}: a flow goes to counter {} in generation {}", slot, counter, generation);
+}
+
+/// Logs that the policy's tables could not be read.
+#[inline(always)]
+pub fn policy_fault(slot: u16, generation: u32) {
+    error!(&(), "interface slot {}: the tables of generation {} point outside themselves", slot, generation);
+}
 
 /// Whether the packet with this sequence number is to be reported.
 #[inline(always)]

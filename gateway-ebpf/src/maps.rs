@@ -10,7 +10,7 @@ use aya_ebpf::btf_maps::{Array, RingBuf};
 use aya_ebpf::macros::btf_map;
 use gateway_common::abi::{
     Control, Count, Egress, FlowRecord, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, Line, MAX_CPUS,
-    MAX_INTERFACES, MemoSet, PacketEvent, ReasonCount, Scratch,
+    MAX_INTERFACES, MemoAddresses, MemoSet, PacketEvent, ReasonCount, Scratch,
 };
 
 const MAPPED: usize = BPF_F_MMAPABLE as usize;
@@ -46,6 +46,10 @@ pub static ROUTES: Array<Count, 1, MAPPED> = Array::new();
 /// The flow memo. Writer: kernel. A full set gives up its least recently used line, to `FLOWS`.
 #[btf_map]
 pub static MEMO: Array<MemoSet, 1, MAPPED> = Array::new();
+
+/// The addresses of the memo's IPv6 flows. Writer: kernel.
+#[btf_map]
+pub static MEMO_ADDRESSES: Array<MemoAddresses, 1, MAPPED> = Array::new();
 
 /// Lost and evicted. Writer: kernel.
 #[btf_map]

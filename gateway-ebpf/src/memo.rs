@@ -1,94 +1,192 @@
-//! The flow memo: what was decided for recent flows, and their accounts. Per CPU, two ways.
+//! The flow memo: what was decided for recent flows, and their accounts. Per CPU.
 //!
 //! A hit skips classification. A line whose generation is not the packet's is decided anew but
-//! keeps its account. A new flow takes the line of its set that was idle longest, whose account
-//! goes to user space through the ring buffer, so that no flow's packets are lost unsaid.
+//! keeps its account. A flow has two sets of two lines to choose from; a new one takes an empty line,
+//! or that of the four which was idle longest, whose account goes to user space through the ring
+//! buffer, so that no flow's packets are lost unsaid. Two choices leave one flow in a hundred without
+//! a place when a quarter of the lines is taken, where one choice of two lines leaves nine.
+
+use core::arch::asm;
 
 use crate::account::telemetry;
 use crate::maps;
-use gateway_common::abi::{MEMO_WAYS, MemoLine, MemoSet, Telemetry};
+use gateway_common::abi::{
+    FlowAddresses, FlowRecord, MEMO_WAYS, MemoAddresses, MemoLine, MemoSet, Telemetry,
+};
 use gateway_common::image::RouteEntry;
 use gateway_common::packet::{FlowKey, Packet};
 
-/// The line of a packet's flow: one that holds it, or (with another key) the one to take.
+/// A line of the memo.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// Element of the maps.
+    index: u32,
+    /// Line of the set.
+    way: u32,
+    line: *mut MemoLine,
+}
+
+/// The flow is known.
+const KNOWN: u32 = 4;
+/// Its place is in the second set.
+const SECOND: u32 = 2;
+
+/// The place of a packet's flow, and whether it holds the flow already; if not, it is the one to take.
 ///
 /// Which way it is goes through `forget`, a word of scratch memory: the verifier then follows one
 /// state from here, and not one for each way.
 #[inline(always)]
 pub fn find(
-    index: u32,
+    cpu: u32,
+    sets: u32,
+    seed: u64,
     key: FlowKey,
     packet: &Packet,
     now: u32,
     forget: *mut u32,
-) -> Option<(*mut MemoLine, bool)> {
-    const { assert!(MEMO_WAYS == 2) };
-    let set: *mut MemoSet = maps::MEMO.get_ptr_mut(index)?;
-    // SAFETY: a live element of MEMO, written on this CPU only.
-    let [first, second] = unsafe { &*set };
-    let (way, known) = if holds(first, key, packet) {
-        (0, 2)
-    } else if holds(second, key, packet) {
-        (1, 2)
-    } else {
-        let first_idle = now.wrapping_sub(first.last);
-        let second_idle = now.wrapping_sub(second.last);
-        let take_first = first.key == 0 || (second.key != 0 && first_idle >= second_idle);
-        (!take_first as u32, 0)
+) -> Option<(Place, bool)> {
+    let hash = key.hash(seed);
+    let first = cpu * sets + (hash as u32 & (sets - 1));
+    let second = cpu * sets + ((hash >> 32) as u32 & (sets - 1));
+    let state = match search(first, key, packet, now)? {
+        Search::Known(way) => way | KNOWN,
+        Search::Unknown(way, idle) => match search(second, key, packet, now)? {
+            Search::Known(other) => other | SECOND | KNOWN,
+            Search::Unknown(other, other_idle) if other_idle > idle => other | SECOND,
+            Search::Unknown(..) => way,
+        },
     };
     // SAFETY: a word of this CPU's scratch element.
     let state = unsafe {
-        core::ptr::write_volatile(forget, way | known);
+        core::ptr::write_volatile(forget, state);
         core::ptr::read_volatile(forget)
     };
+    let index = if state & SECOND != 0 { second } else { first };
+    let way = state & 1;
+    let set: *mut MemoSet = maps::MEMO.get_ptr_mut(index)?;
     // SAFETY: 0 or 1 is within the set.
-    let line = unsafe { set.cast::<MemoLine>().add(state as usize & 1) };
-    Some((line, state & 2 != 0))
+    let line = unsafe { set.cast::<MemoLine>().add(way as usize) };
+    Some((Place { index, way, line }, state & KNOWN != 0))
+}
+
+/// What a set says of a flow.
+enum Search {
+    /// It is in this line.
+    Known(u32),
+    /// It is not; this line could be given up, after so many jiffies (an empty one: after more than any).
+    Unknown(u32, u64),
 }
 
 #[inline(always)]
-fn holds(line: &MemoLine, key: FlowKey, packet: &Packet) -> bool {
-    if line.key != key.words || line.key_addresses != key.addresses {
-        return false;
+fn search(index: u32, key: FlowKey, packet: &Packet, now: u32) -> Option<Search> {
+    const { assert!(MEMO_WAYS == 2) };
+    let [first, second] = maps::MEMO.get(index)?;
+    let known_first = is_zero((first.key ^ key.words) | (first.key_addresses ^ key.addresses));
+    let known_second = is_zero((second.key ^ key.words) | (second.key_addresses ^ key.addresses));
+    if known_first | known_second != 0 && same_addresses(index, known_second as usize & 1, packet) {
+        return Some(Search::Known(known_second));
     }
-    packet.family != 6
-        || (line.addresses[0] == packet.source[0]
-            && line.addresses[1] == packet.source[1]
-            && line.addresses[2] == packet.destination[0]
-            && line.addresses[3] == packet.destination[1])
+    let idle = |line: &MemoLine| if line.key == 0 { u64::MAX } else { now.wrapping_sub(line.last) as u64 };
+    let (first_idle, second_idle) = (idle(first), idle(second));
+    Some(if first_idle >= second_idle {
+        Search::Unknown(0, first_idle)
+    } else {
+        Search::Unknown(1, second_idle)
+    })
 }
 
-/// Gives the line to a new flow, handing its old account over if there is one to keep.
+/// 1 if the word is 0, else 0, without a branch: which of its two lines a flow lies in is a coin
+/// toss, and a branch on it would be mispredicted every other time.
 #[inline(always)]
-pub fn take(line: *mut MemoLine, key: FlowKey, packet: &Packet, now: u32, cpu: u32) {
-    // SAFETY: a line of a live element of MEMO, written on this CPU only.
-    let line = unsafe { &mut *line };
-    if line.key != 0 && line.packets != 0 {
-        hand_over(line, cpu);
+fn is_zero(word: u64) -> u32 {
+    let mut bit = word | word.wrapping_neg();
+    // SAFETY: plain arithmetic on a register; in assembly, or the compiler makes a branch of it.
+    unsafe { asm!("{0} >>= 63", inout(reg) bit, options(pure, nomem, nostack)) };
+    bit as u32 ^ 1
+}
+
+/// The key of an IPv6 flow holds a hash of its addresses: compares the addresses themselves.
+#[inline(always)]
+fn same_addresses(index: u32, way: usize, packet: &Packet) -> bool {
+    if packet.family != 6 {
+        return true;
     }
-    store_generation(line, 0);
-    line.key = key.words;
-    line.key_addresses = key.addresses;
-    line.tcp_flags = 0;
-    // SAFETY: fields of the line; volatile, or the compiler zeroes both by a loop over bytes.
-    unsafe {
-        core::ptr::write_volatile(&raw mut line.packets, 0);
-        core::ptr::write_volatile(&raw mut line.bytes, 0);
+    let Some(addresses) = maps::MEMO_ADDRESSES.get(index) else { return false };
+    let addresses = &addresses[way];
+    // Word by word: comparing arrays calls a loop over bytes.
+    addresses.source[0] == packet.source[0]
+        && addresses.source[1] == packet.source[1]
+        && addresses.destination[0] == packet.destination[0]
+        && addresses.destination[1] == packet.destination[1]
+}
+
+impl Place {
+    #[inline(always)]
+    fn addresses(&self) -> Option<*mut FlowAddresses> {
+        let set: *mut MemoAddresses = maps::MEMO_ADDRESSES.get_ptr_mut(self.index)?;
+        // SAFETY: 0 or 1 is within the set.
+        Some(unsafe { set.cast::<FlowAddresses>().add(self.way as usize & 1) })
     }
-    line.first = now;
-    line.last = now;
-    if packet.family == 6 {
-        line.addresses[0] = packet.source[0];
-        line.addresses[1] = packet.source[1];
-        line.addresses[2] = packet.destination[0];
-        line.addresses[3] = packet.destination[1];
+
+    /// The line.
+    #[inline(always)]
+    pub fn line(&self) -> *mut MemoLine {
+        self.line
+    }
+
+    /// Gives the line to a new flow, handing its old account over if there is one to keep.
+    #[inline(always)]
+    pub fn take(&self, key: FlowKey, packet: &Packet, now: u32, cpu: u32) {
+        // SAFETY: a line of a live element of MEMO, written on this CPU only.
+        let line = unsafe { &mut *self.line };
+        if line.key != 0 && line.packets != 0 {
+            self.hand_over(line, cpu);
+        }
+        store_generation(line, 0);
+        line.key = key.words;
+        line.key_addresses = key.addresses;
+        line.tcp_flags = 0;
+        // SAFETY: fields of the line; volatile, or the compiler zeroes both by a loop over bytes.
+        unsafe {
+            core::ptr::write_volatile(&raw mut line.packets, 0);
+            core::ptr::write_volatile(&raw mut line.bytes, 0);
+        }
+        line.first = now;
+        line.last = now;
+        if packet.family == 6
+            && let Some(addresses) = self.addresses()
+        {
+            // SAFETY: the addresses of this line, written on this CPU only.
+            let addresses = unsafe { &mut *addresses };
+            addresses.source = packet.source;
+            addresses.destination = packet.destination;
+        }
+    }
+
+    #[inline(always)]
+    fn hand_over(&self, line: &MemoLine, cpu: u32) {
+        let Some(addresses) = self.addresses() else { return };
+        let Some(mut record) = maps::FLOWS.reserve(0) else {
+            telemetry(cpu, Telemetry::FlowsLost, 1);
+            telemetry(cpu, Telemetry::FlowPacketsLost, line.packets);
+            telemetry(cpu, Telemetry::FlowBytesLost, line.bytes);
+            return;
+        };
+        let record_words: *mut FlowRecord = record.as_mut_ptr();
+        // SAFETY: the reserved record and this flow's addresses, each as long as the array says.
+        unsafe {
+            copy::<8>(bytemuck::cast_ref(line), record_words.cast());
+            copy::<4>(bytemuck::cast_ref(&*addresses), (&raw mut (*record_words).addresses).cast());
+        }
+        record.submit(0);
+        telemetry(cpu, Telemetry::FlowsEvicted, 1);
     }
 }
 
 /// Writes a decision into the line; the generation last, which makes it valid.
 #[inline(always)]
 pub fn decide(line: *mut MemoLine, entry: &RouteEntry, generation: u32) {
-    // SAFETY: as in `take`.
+    // SAFETY: a line of a live element of MEMO, written on this CPU only.
     let line = unsafe { &mut *line };
     line.counter = entry.counter;
     line.verdict = entry.verdict;
@@ -109,7 +207,7 @@ fn store_generation(line: &mut MemoLine, generation: u32) {
 /// Adds a packet to the flow's account.
 #[inline(always)]
 pub fn account(line: *mut MemoLine, length: u32, tcp_flags: u8, now: u32) {
-    // SAFETY: as in `take`.
+    // SAFETY: as in `decide`.
     let line = unsafe { &mut *line };
     line.packets += 1;
     line.bytes += length as u64;
@@ -118,27 +216,13 @@ pub fn account(line: *mut MemoLine, length: u32, tcp_flags: u8, now: u32) {
 }
 
 /// Copies word by word: left to itself the compiler calls a loop over bytes.
+///
+/// # Safety
+/// `to` must be valid for `N` words.
 #[inline(always)]
-fn copy(line: &MemoLine, to: *mut u64) {
-    let words: &[u64; size_of::<MemoLine>() / 8] = bytemuck::cast_ref(line);
-    for (i, word) in words.iter().enumerate() {
-        // SAFETY: the record that `to` points at is as long as a line.
+unsafe fn copy<const N: usize>(from: &[u64; N], to: *mut u64) {
+    for (i, word) in from.iter().enumerate() {
+        // SAFETY: `i` is below N.
         unsafe { core::ptr::write_volatile(to.add(i), *word) };
-    }
-}
-
-#[inline(always)]
-fn hand_over(line: &MemoLine, cpu: u32) {
-    match maps::FLOWS.reserve(0) {
-        Some(mut record) => {
-            copy(line, record.as_mut_ptr().cast());
-            record.submit(0);
-            telemetry(cpu, Telemetry::FlowsEvicted, 1);
-        }
-        None => {
-            telemetry(cpu, Telemetry::FlowsLost, 1);
-            telemetry(cpu, Telemetry::FlowPacketsLost, line.packets);
-            telemetry(cpu, Telemetry::FlowBytesLost, line.bytes);
-        }
     }
 }

@@ -149,23 +149,27 @@ fn route(interface: &Interface, active: u64, cpu: u32, judged: &mut Judged<'_>) 
     let key = FlowKey::new(interface.slot, packet);
     // SAFETY: a helper without arguments. The verifier turns it into a load.
     let now = unsafe { bpf_jiffies64() } as u32;
-    let sets = MEMO_SETS.load();
-    let index = cpu * sets + (key.hash(MEMO_SEED.load()) as u32 & (sets - 1));
-    let Some((line, known)) = memo::find(index, key, packet, now, judged.forget) else {
+    let found = memo::find(cpu, MEMO_SETS.load(), MEMO_SEED.load(), key, packet, now, judged.forget);
+    let Some((place, known)) = found else {
         judged.counter = COUNTER_DEFAULT;
         judged.refuse(Reason::PolicyFault);
         return;
     };
     if !known {
-        memo::take(line, key, packet, now, cpu);
+        place.take(key, packet, now, cpu);
     }
+    let line = place.line();
     // SAFETY: a line of a live element of MEMO, written on this CPU only.
     let decided = unsafe { &*line };
     if decided.generation != generation {
         telemetry(cpu, Telemetry::MemoMisses, 1);
         match classify::route(Control::header_of(active), interface.slot, packet, judged.forget) {
-            Some(entry) => memo::decide(line, entry, generation),
+            Some(entry) => {
+                memo::decide(line, entry, generation);
+                event::classified(interface.slot, entry.counter, generation);
+            }
             None => {
+                event::policy_fault(interface.slot, generation);
                 judged.counter = COUNTER_DEFAULT;
                 judged.refuse(Reason::PolicyFault);
                 return;

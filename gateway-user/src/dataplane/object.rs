@@ -1,0 +1,169 @@
+//! The kernel object: loading it anew, or in the place of what is pinned.
+
+use super::mapped::MappedMut;
+use super::pins::{Pins, Staged};
+use super::shape::{self, SHAPES};
+use super::{Error, Options};
+use aya::maps::MapData;
+use aya::programs::{Program, SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use aya_obj::programs::XdpAttachType;
+use gateway_common::abi::{ABI_VERSION, Control, globals, maps, programs};
+use gateway_common::hash::{finish, fold};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// The object, as it was built with this binary.
+pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gateway.bpf.o"));
+
+/// Every program of the object.
+const PROGRAMS: [&str; 4] = [programs::XDP, programs::TC_INGRESS, programs::XDP_PASS, programs::CLOCK];
+
+/// The ring of the kernel side's log, there if the object was built with logging.
+pub(super) const LOG_RING: &str = "AYA_LOGS";
+
+/// The pinned programs, open.
+#[derive(Debug)]
+pub(super) struct Programs {
+    pub(super) xdp: Xdp,
+    pub(super) tc: SchedClassifier,
+    pub(super) pass: Xdp,
+}
+
+impl Programs {
+    pub(super) fn open(pins: &Pins) -> Result<Programs, Error> {
+        Ok(Programs {
+            xdp: open_xdp(pins, programs::XDP)?,
+            tc: SchedClassifier::from_pin(pins.program(programs::TC_INGRESS))
+                .map_err(Error::program("opening", programs::TC_INGRESS))?,
+            pass: open_xdp(pins, programs::XDP_PASS)?,
+        })
+    }
+}
+
+pub(super) fn open_xdp(pins: &Pins, name: &'static str) -> Result<Xdp, Error> {
+    Xdp::from_pin(pins.program(name), XdpAttachType::Interface).map_err(Error::program("opening", name))
+}
+
+/// Tells builds of the object apart, and log levels, which are compiled in. No cryptographic hash:
+/// it guards against nothing but mistaking one of our own builds for another.
+#[must_use]
+pub fn digest(log_level: u8) -> String {
+    let mut state = [0x6f62_6a65_6374_2d61, 0x6f62_6a65_6374_2d62 ^ u64::from(log_level)];
+    for chunk in OBJECT.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        for state in &mut state {
+            *state = fold(*state, u64::from_le_bytes(word));
+        }
+    }
+    format!("{:016x}{:016x}", finish(state[0] ^ OBJECT.len() as u64), finish(state[1]))
+}
+
+/// Loads the object with new maps and pins everything under a folder that is then published.
+pub(super) fn load_new(pins: &Pins, options: &Options, cpus: u32) -> Result<Ebpf, Error> {
+    let staged = pins.stage(&digest(options.log_level))?;
+    let mut ebpf = load(options, options.memo_sets_per_cpu, |loader| {
+        for shape in SHAPES {
+            if let Some(elements) = shape.elements(options, cpus) {
+                loader.map_max_entries(shape.name, elements);
+            }
+        }
+    })?;
+    for shape in SHAPES {
+        let lacks = Error::ObjectLacks { kind: "map", name: shape.name };
+        let map = ebpf.map(shape.name).ok_or(lacks)?;
+        map.pin(staged.map(shape.name)).map_err(Error::map("pinning", shape.name))?;
+    }
+    load_programs(&mut ebpf, |name| staged.program(name))?;
+    write_abi(&staged)?;
+    staged.publish()?;
+    Ok(ebpf)
+}
+
+/// Loads the object against the pinned maps; its programs are pinned beside the old ones, which
+/// [`publish_programs`] replaces.
+pub(super) fn load_beside(pins: &Pins, options: &Options, memo_sets: u32) -> Result<Ebpf, Error> {
+    let mut ebpf = load(options, memo_sets, |loader| {
+        for shape in SHAPES {
+            loader.map_pin_path(shape.name, pins.map(shape.name));
+        }
+    })?;
+    for name in PROGRAMS {
+        super::pins::remove_tree(&pins.program(&beside(name)))?;
+    }
+    load_programs(&mut ebpf, |name| pins.program(&beside(name)))?;
+    Ok(ebpf)
+}
+
+/// Puts the pins that [`load_beside`] made in the place of the old ones.
+pub(super) fn publish_programs(pins: &Pins, options: &Options) -> Result<(), Error> {
+    for name in PROGRAMS {
+        let new = pins.program(&beside(name));
+        fs::rename(&new, pins.program(name)).map_err(Error::pins("renaming", new))?;
+    }
+    pins.set_object(&digest(options.log_level))
+}
+
+fn beside(name: &str) -> String {
+    format!("{name}_new")
+}
+
+fn load(options: &Options, memo_sets: u32, with: impl FnOnce(&mut EbpfLoader<'_>)) -> Result<Ebpf, Error> {
+    let seed = random_seed()?;
+    let log_level = options.log_level;
+    let mut loader = EbpfLoader::new();
+    with(&mut loader);
+    loader
+        .override_global(globals::MEMO_SETS, &memo_sets, true)
+        .override_global(globals::MEMO_SEED, &seed, true)
+        .override_global(aya_log::LEVEL, &log_level, false)
+        .load(OBJECT)
+        .map_err(|error| Error::Load(Box::new(error)))
+}
+
+fn load_programs(ebpf: &mut Ebpf, path: impl Fn(&str) -> std::path::PathBuf) -> Result<(), Error> {
+    for name in PROGRAMS {
+        let program = ebpf.program_mut(name).ok_or(Error::ObjectLacks { kind: "program", name })?;
+        match program {
+            Program::Xdp(program) => program.load(),
+            Program::SchedClassifier(program) => program.load(),
+            _ => return Err(Error::ObjectLacks { kind: "XDP or tc program", name }),
+        }
+        .map_err(Error::program("loading", name))?;
+        program.pin(path(name)).map_err(|source| Error::Pins {
+            action: "pinning",
+            path: path(name),
+            source: std::io::Error::other(source),
+        })?;
+    }
+    Ok(())
+}
+
+fn write_abi(staged: &Staged<'_>) -> Result<(), Error> {
+    let data = open_map(maps::CONTROL, &staged.map(maps::CONTROL))?;
+    let control = MappedMut::<Control>::new(maps::CONTROL, data.fd().as_fd(), 1)?;
+    let value = Control { abi: ABI_VERSION, ..Control::default() };
+    shape::stored(maps::CONTROL, control.store(0, &value))
+}
+
+pub(super) fn open_map(name: &'static str, path: &Path) -> Result<MapData, Error> {
+    MapData::from_pin(path).map_err(Error::map("opening", name))
+}
+
+/// Whether there is a ring of the kernel side's log.
+pub(super) fn has_log(ebpf: &Ebpf) -> bool {
+    ebpf.map(LOG_RING).is_some()
+}
+
+/// A seed nobody outside can know, so that nobody can aim flows at one set of the memo.
+fn random_seed() -> Result<u64, Error> {
+    let path = Path::new("/dev/urandom");
+    let mut bytes = [0; 8];
+    File::open(path)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(Error::pins("reading", path))?;
+    Ok(u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,124 @@
+//! What every map must look like, for making them and for checking pinned ones: the kernel and aya
+//! would take any map under the right name.
+
+use super::{Error, Options};
+use aya::maps::{MapData, MapType};
+use gateway_common::abi::{
+    Control, Count, Egress, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, Line, MAX_CPUS, MAX_INTERFACES,
+    MemoAddresses, MemoSet, REASONS_PER_CPU, ROUTE_COUNTERS, ReasonCount, STATS_PER_CPU, TELEMETRY_WORDS,
+    maps,
+};
+use gateway_common::image::HEADER_LINES;
+
+/// `BPF_F_MMAPABLE` of linux/bpf.h.
+const MMAPABLE: u32 = 1 << 10;
+/// The most elements that a `u32` index, and an array's size, allow.
+const ELEMENTS_MAX: u64 = 1 << 31;
+
+/// How many elements a map has.
+#[derive(Clone, Copy)]
+enum Elements {
+    Fixed(u32),
+    PerCpu(u32),
+    /// By option `arena_lines`; the pinned map decides on adoption.
+    Arena,
+    /// By option `memo_sets_per_cpu`; the pinned map decides on adoption.
+    Memo,
+    /// A ring buffer, by the object.
+    Ring,
+}
+
+/// A map's shape.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    value_size: usize,
+    elements: Elements,
+}
+
+/// Every map that outlives a program; the scratch memory is each program's own.
+pub(super) const SHAPES: [Shape; 12] = [
+    array::<Control>(maps::CONTROL, Elements::Fixed(1)),
+    array::<Line>(maps::ARENA, Elements::Arena),
+    array::<Interface>(maps::INTERFACES, Elements::Fixed(INTERFACE_INDEX_SPACE as u32)),
+    array::<Egress>(maps::EGRESS, Elements::Fixed(MAX_INTERFACES as u32)),
+    array::<InterfaceStats>(maps::STATS, Elements::PerCpu(STATS_PER_CPU as u32)),
+    array::<ReasonCount>(maps::REASONS, Elements::PerCpu(REASONS_PER_CPU as u32)),
+    array::<Count>(maps::ROUTES, Elements::PerCpu(ROUTE_COUNTERS as u32)),
+    array::<MemoSet>(maps::MEMO, Elements::Memo),
+    array::<MemoAddresses>(maps::MEMO_ADDRESSES, Elements::Memo),
+    array::<u64>(maps::TELEMETRY, Elements::PerCpu(TELEMETRY_WORDS as u32)),
+    Shape { name: maps::FLOWS, value_size: 0, elements: Elements::Ring },
+    Shape { name: maps::EVENTS, value_size: 0, elements: Elements::Ring },
+];
+
+const fn array<T>(name: &'static str, elements: Elements) -> Shape {
+    Shape { name, value_size: size_of::<T>(), elements }
+}
+
+impl Shape {
+    /// Elements to make the map with; nothing where the object says it. [`check_options`] has
+    /// excluded an overflow.
+    pub(super) fn elements(&self, options: &Options, cpus: u32) -> Option<u32> {
+        match self.elements {
+            Elements::Fixed(_) | Elements::Ring => None,
+            Elements::PerCpu(per_cpu) => Some(per_cpu.saturating_mul(cpus)),
+            Elements::Arena => Some(options.arena_lines),
+            Elements::Memo => Some(options.memo_sets_per_cpu.saturating_mul(cpus)),
+        }
+    }
+
+    /// Holds a pinned map against it.
+    pub(super) fn check(&self, map: &MapData, cpus: u32) -> Result<(), Error> {
+        let info = map.info().map_err(Error::map("asking", self.name))?;
+        let kind = info.map_type().map_err(Error::map("asking", self.name))?;
+        let found = info.max_entries();
+        let is = |field, found: u32, expected: u32| {
+            if found == expected {
+                return Ok(());
+            }
+            Err(Error::MapShape { map: self.name, field, found: found.into(), expected: expected.into() })
+        };
+        if let Elements::Ring = self.elements {
+            return is("its type", kind as u32, MapType::RingBuf as u32);
+        }
+        is("its type", kind as u32, MapType::Array as u32)?;
+        is("its key size", info.key_size(), size_of::<u32>() as u32)?;
+        is("its value size", info.value_size(), self.value_size as u32)?;
+        is("its mmapable flag", info.map_flags() & MMAPABLE, MMAPABLE)?;
+        let expected = match self.elements {
+            Elements::Fixed(elements) => elements,
+            Elements::PerCpu(per_cpu) => per_cpu.saturating_mul(cpus),
+            Elements::Arena => found.max(HEADER_LINES + 1),
+            Elements::Memo => (found / cpus).max(1).next_power_of_two().saturating_mul(cpus),
+            Elements::Ring => found,
+        };
+        is("its number of elements", found, expected)
+    }
+}
+
+/// Refuses sizes that no map can have.
+pub(super) fn check_options(options: &Options, cpus: u32) -> Result<(), Error> {
+    if cpus as usize > MAX_CPUS {
+        return Err(Error::Cpus { found: cpus });
+    }
+    if options.arena_lines < 4 * HEADER_LINES || u64::from(options.arena_lines) >= ELEMENTS_MAX {
+        let reason =
+            format!("{} lines; from {} to {}", options.arena_lines, 4 * HEADER_LINES, ELEMENTS_MAX - 1);
+        return Err(Error::Option { option: "arena_lines", reason });
+    }
+    let sets = options.memo_sets_per_cpu;
+    if !sets.is_power_of_two() || u64::from(sets) * u64::from(cpus) >= ELEMENTS_MAX {
+        let reason = format!("{sets} sets on {cpus} CPUs; a power of two below {ELEMENTS_MAX} in all");
+        return Err(Error::Option { option: "memo_sets_per_cpu", reason });
+    }
+    Ok(())
+}
+
+/// For stores into a mapped array at a place that must be inside.
+pub(super) fn stored(map: &'static str, inside: bool) -> Result<(), Error> {
+    if inside {
+        return Ok(());
+    }
+    Err(Error::Map { action: "writing outside of", map, source: "an index is out of bounds".into() })
+}

@@ -1,0 +1,195 @@
+//! Counters, read from mapped memory without a system call.
+
+use super::clock::ClockSource;
+use super::flows::{FlowScan, Memo};
+use super::mapped::Mapped;
+use super::{Clock, Error};
+use bytemuck::Pod;
+use gateway_common::abi::{
+    Control, Count, Hook, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, MAX_INTERFACES, ROUTE_COUNTERS,
+    ReasonCount, TELEMETRY_WORDS, Telemetry, reason_index, stats_index,
+};
+use gateway_common::reason::Reason;
+use std::sync::Arc;
+
+/// What the kernel could not tell, and how the memo does; sums over all CPUs since the maps were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TelemetryCounts {
+    /// Packet events that found the ring buffer full.
+    pub events_lost: u64,
+    /// Flow records that found the ring buffer full.
+    pub flows_lost: u64,
+    /// Packets of those flows.
+    pub flow_packets_lost: u64,
+    /// Bytes of those flows.
+    pub flow_bytes_lost: u64,
+    /// Flow records handed over.
+    pub flows_evicted: u64,
+    /// Packets that were classified; all other IP packets found their flow in the memo.
+    pub memo_misses: u64,
+    /// Packets whose mark could not be carried to tc, because the driver takes no metadata.
+    pub metadata_refused: u64,
+}
+
+/// The maps that the kernel writes.
+pub(super) struct Maps {
+    pub(super) cpus: u32,
+    pub(super) memo_sets: u32,
+    pub(super) control: Mapped<Control>,
+    pub(super) interfaces: Mapped<Interface>,
+    pub(super) stats: Mapped<InterfaceStats>,
+    pub(super) reasons: Mapped<ReasonCount>,
+    pub(super) routes: Mapped<Count>,
+    pub(super) memo: Memo,
+    pub(super) telemetry: Mapped<u64>,
+    pub(super) clock: ClockSource,
+}
+
+/// Reads what the kernel counts. Cheap to clone, usable from any thread, never in the way of an
+/// [`super::Dataplane::apply`]. Counters never go back as long as the maps live, which is until
+/// `gateway detach`.
+#[derive(Clone)]
+pub struct Readers(pub(super) Arc<Maps>);
+
+impl Readers {
+    /// Totals of an interface slot (0: interfaces that nobody configured), by [`Hook`]. In each,
+    /// `received` is not below the sum of the verdicts; it is above by packets under way.
+    #[must_use]
+    pub fn interface_stats(&self, slot: u8) -> [InterfaceStats; Hook::ALL.len()] {
+        Hook::ALL.map(|hook| {
+            let mut sum = self.half(slot, hook, 0);
+            add_stats(&mut sum, &self.half(slot, hook, 1));
+            sum
+        })
+    }
+
+    /// What one parity of generations counted.
+    pub(super) fn half(&self, slot: u8, hook: Hook, generation: u32) -> InterfaceStats {
+        let mut sum = InterfaceStats::default();
+        for cpu in 0..self.0.cpus {
+            let index = stats_index(cpu, u32::from(slot), hook as u32, generation);
+            if let Some(stats) = self.0.stats.load(index) {
+                add_stats(&mut sum, &stats);
+            }
+        }
+        sum
+    }
+
+    /// Drop reasons that an interface slot has met with, in order of their codes.
+    #[must_use]
+    pub fn reasons(&self, slot: u8) -> Vec<(Reason, ReasonCount)> {
+        let mut found = Vec::new();
+        for &reason in Reason::ALL {
+            let index = |cpu| reason_index(cpu, u32::from(slot), u32::from(reason.code()));
+            let mut sum = ReasonCount::default();
+            for count in self.per_cpu(&self.0.reasons, index) {
+                sum.dropped += count.dropped;
+                sum.passed += count.passed;
+            }
+            if sum != ReasonCount::default() {
+                found.push((reason, sum));
+            }
+        }
+        found
+    }
+
+    /// Packets and bytes of a counter slot; zero for a slot that does not exist.
+    #[must_use]
+    pub fn route_counts(&self, slot: u32) -> Count {
+        let mut sum = Count::default();
+        if (slot as usize) < ROUTE_COUNTERS {
+            for count in self.per_cpu(&self.0.routes, |cpu| cpu * ROUTE_COUNTERS as u32 + slot) {
+                add_count(&mut sum, &count);
+            }
+        }
+        sum
+    }
+
+    /// Lost, evicted, hit and missed.
+    #[must_use]
+    pub fn telemetry(&self) -> TelemetryCounts {
+        let sum = |word: Telemetry| {
+            self.per_cpu(&self.0.telemetry, |cpu| cpu * TELEMETRY_WORDS as u32 + word as u32).sum()
+        };
+        TelemetryCounts {
+            events_lost: sum(Telemetry::EventsLost),
+            flows_lost: sum(Telemetry::FlowsLost),
+            flow_packets_lost: sum(Telemetry::FlowPacketsLost),
+            flow_bytes_lost: sum(Telemetry::FlowBytesLost),
+            flows_evicted: sum(Telemetry::FlowsEvicted),
+            memo_misses: sum(Telemetry::MemoMisses),
+            metadata_refused: sum(Telemetry::MetadataRefused),
+        }
+    }
+
+    /// Flows that the memo of any CPU holds. A flow that several CPUs saw is there several times.
+    ///
+    /// # Errors
+    /// Where the kernel's clock cannot be read.
+    pub fn flows_live(&self) -> Result<FlowScan, Error> {
+        Ok(self.0.memo.scan(&self.clock()?))
+    }
+
+    /// Lines of the flow memo, all CPUs together.
+    #[must_use]
+    pub fn memo_lines(&self) -> u64 {
+        u64::from(self.0.cpus) * u64::from(self.0.memo_sets) * gateway_common::abi::MEMO_WAYS as u64
+    }
+
+    /// The kernel's clocks now. The first call takes 60 ms, later ones some microseconds.
+    ///
+    /// # Errors
+    /// Where the clock's program cannot be run.
+    pub fn clock(&self) -> Result<Clock, Error> {
+        self.0.clock.read()
+    }
+
+    /// The generation that judges now, 0 while no policy is loaded.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        let offset = std::mem::offset_of!(Control, active);
+        self.0.control.load_u64(0, offset).map_or(0, Control::generation_of)
+    }
+
+    /// Slot of the interface with this index, 0 if it is not governed. What events name.
+    #[must_use]
+    pub fn slot_of(&self, ifindex: u32) -> u8 {
+        let entry = self.0.interfaces.load(ifindex % INTERFACE_INDEX_SPACE as u32).unwrap_or_default();
+        if entry.ifindex == ifindex && usize::from(entry.slot) < MAX_INTERFACES {
+            entry.slot as u8
+        } else {
+            0
+        }
+    }
+
+    fn per_cpu<T: Pod>(&self, map: &Mapped<T>, index: impl Fn(u32) -> u32) -> impl Iterator<Item = T> {
+        (0..self.0.cpus).filter_map(move |cpu| map.load(index(cpu)))
+    }
+}
+
+/// Adds up packets and bytes.
+pub(super) fn add_count(sum: &mut Count, count: &Count) {
+    sum.packets += count.packets;
+    sum.bytes += count.bytes;
+}
+
+/// Adds up an interface's counters.
+pub(super) fn add_stats(sum: &mut InterfaceStats, stats: &InterfaceStats) {
+    add_count(&mut sum.received, &stats.received);
+    for (sum, count) in sum.verdicts.iter_mut().zip(&stats.verdicts) {
+        add_count(sum, count);
+    }
+}
+
+/// What was counted since `before`.
+pub(super) fn stats_since(now: &InterfaceStats, before: &InterfaceStats) -> InterfaceStats {
+    let since = |now: Count, before: Count| Count {
+        packets: now.packets.wrapping_sub(before.packets),
+        bytes: now.bytes.wrapping_sub(before.bytes),
+    };
+    let mut result = InterfaceStats { received: since(now.received, before.received), ..Default::default() };
+    for (i, count) in result.verdicts.iter_mut().enumerate() {
+        *count = since(now.verdicts[i], before.verdicts[i]);
+    }
+    result
+}

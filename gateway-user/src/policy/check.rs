@@ -1,0 +1,30 @@
+//! All that can be said about a document: errors, and where there are none, what is doubtful.
+
+use super::diagnostics::{Diagnostics, Reporter, Severity};
+use super::shadow::shadowed_indices;
+use super::{Policy, read};
+
+/// Names that a warning lists of the routes that hide one.
+const NAMES_SHOWN_MAX: usize = 8;
+
+/// Reads a document and looks at what it says: routes that can never match are warned of, and the
+/// routes that hide them named.
+#[must_use]
+pub fn check(source_name: &str, text: &str) -> (Option<Policy>, Diagnostics) {
+    let mut reporter = Reporter::new(source_name, text);
+    let Some(document) = read::document(text, &mut reporter) else { return (None, reporter.finish()) };
+    let policy = document.policy;
+    for (route, by) in shadowed_indices(&policy) {
+        let shown = by.iter().take(NAMES_SHOWN_MAX).map(|index| format!("`{}`", policy.routes[*index].name));
+        let mut names = shown.collect::<Vec<_>>().join(", ");
+        if by.len() > NAMES_SHOWN_MAX {
+            names += &format!(" and {} more", by.len() - NAMES_SHOWN_MAX);
+        }
+        let takes = if by.len() == 1 { "takes" } else { "take" };
+        let name = &policy.routes[route].name;
+        let message = format!("route `{name}` can never match: {names} {takes} all its packets first");
+        let help = format!("move `{name}` in front, or take it out");
+        reporter.add(Severity::Warning, document.names[route], message, help);
+    }
+    (Some(policy), reporter.finish())
+}

@@ -1,0 +1,134 @@
+//! The canonical text of a policy, and its digest.
+
+use super::words::{Word, action_word, default_word, malformed_word, match_words};
+use super::{Policy, Route};
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// Longest list or map that is written in one line, characters.
+const LINE_CHARS_MAX: usize = 100;
+
+/// The canonical document: equal policies give equal texts, and it parses to the same policy.
+#[must_use]
+pub fn to_yaml(policy: &Policy) -> String {
+    let mut out = String::from("version: 1\n");
+    if policy.routes.is_empty() {
+        out.push_str("routes: []\n");
+    } else {
+        out.push_str("routes:\n");
+    }
+    for route in &policy.routes {
+        write_route(route, &mut out);
+    }
+    out.push_str(&format!("default: {}\n", default_word(policy.default)));
+    out.push_str(&format!("malformed: {}\n", malformed_word(policy.malformed)));
+    out
+}
+
+fn write_route(route: &Route, out: &mut String) {
+    out.push_str(&format!("  - name: {}\n", Word::Text(route.name.clone())));
+    write_match(match_words(&route.matches), out);
+    if let Some(mark) = route.mark {
+        out.push_str(&format!("    mark: {}\n", Word::Hex(mark)));
+    }
+    if let Some(priority) = route.priority {
+        out.push_str(&format!("    priority: {priority}\n"));
+    }
+    out.push_str(&format!("    action: {}\n", action_word(&route.action)));
+}
+
+/// In one line if it is short; else a line a component, and a line a value for the long ones.
+fn write_match(components: Vec<(&'static str, Word)>, out: &mut String) {
+    if components.is_empty() {
+        return;
+    }
+    let word = Word::Map(components);
+    let line = word.to_string();
+    let Word::Map(components) = word else { return };
+    if line.len() <= LINE_CHARS_MAX {
+        out.push_str(&format!("    match: {line}\n"));
+        return;
+    }
+    out.push_str("    match:\n");
+    for (key, value) in components {
+        let line = value.to_string();
+        match value {
+            Word::List(items) if line.len() > LINE_CHARS_MAX => {
+                out.push_str(&format!("      {key}:\n"));
+                for item in items {
+                    out.push_str(&format!("        - {item}\n"));
+                }
+            }
+            _ => out.push_str(&format!("      {key}: {line}\n")),
+        }
+    }
+}
+
+/// One line of YAML; a list of one value is written as that value.
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Word::Text(text) if needs_quotes(text) => write_quoted(text, f),
+            Word::Text(text) | Word::Plain(text) => f.write_str(text),
+            Word::Number(number) => write!(f, "{number}"),
+            Word::Hex(number) => write!(f, "{number:#x}"),
+            Word::List(items) => match items.as_slice() {
+                [item] => item.fmt(f),
+                items => {
+                    f.write_str("[")?;
+                    for (i, item) in items.iter().enumerate() {
+                        write!(f, "{}{item}", if i == 0 { "" } else { ", " })?;
+                    }
+                    f.write_str("]")
+                }
+            },
+            Word::Map(entries) => {
+                f.write_str("{")?;
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    write!(f, "{}{key}: {value}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
+/// Whether some YAML reader might take the text for something else without quotes: other
+/// characters than a word's, a number, a date, a truth value, nothing.
+fn needs_quotes(text: &str) -> bool {
+    const WORDS: &[&str] = &["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
+    let odd = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '/' | '-'));
+    let number_like = |c: char| c.is_ascii_hexdigit() || matches!(c, 'x' | 'X' | 'o' | '_' | '.' | '-');
+    text.is_empty()
+        || text.contains(odd)
+        || !text.starts_with(|c: char| c.is_ascii_alphabetic() || c.is_ascii_digit())
+        || text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(number_like)
+        || WORDS.iter().any(|word| word.eq_ignore_ascii_case(text))
+}
+
+fn write_quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("\"")?;
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => write!(f, "\\{c}")?,
+            // What an editor might not show, or YAML not take as it is.
+            c if c.is_control() || (!c.is_ascii() && !c.is_alphanumeric()) => {
+                write!(f, "\\U{:08x}", u32::from(c))?;
+            }
+            c => write!(f, "{c}")?,
+        }
+    }
+    f.write_str("\"")
+}
+
+/// SHA-256 of the canonical text, big-endian words: tells one policy from another, on any node and
+/// in any version of this program that writes the same text.
+#[must_use]
+pub fn digest(policy: &Policy) -> [u64; 4] {
+    let bytes: [u8; 32] = Sha256::digest(to_yaml(policy)).into();
+    let mut words = [0; 4];
+    for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        *word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    }
+    words
+}
