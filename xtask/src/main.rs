@@ -7,6 +7,7 @@ mod demo;
 mod lint;
 mod setup;
 mod shell;
+mod signals;
 mod test;
 mod tidy;
 mod vm;
