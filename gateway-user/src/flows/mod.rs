@@ -8,6 +8,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use account::{Account, Key, event_address};
+pub use account::Account;
 pub use select::{Filter, Order, Selection, Sums, select};
 pub use table::{Table, TableCounters};

@@ -1,6 +1,7 @@
 //! The merge of both homes of a flow, and the greatest flows of it.
 
-use super::{Account, Key, Table};
+use super::{Account, Table};
+use crate::dataplane::FlowId;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -20,7 +21,7 @@ impl Order {
         match self {
             Order::Bytes => account.bytes,
             Order::Packets => account.packets,
-            Order::Last => account.last_ms,
+            Order::Last => account.last_ns,
         }
     }
 }
@@ -30,13 +31,13 @@ impl Order {
 pub struct Filter {
     /// Only those that this counter slot's route decided.
     pub counter: Option<u32>,
-    /// Only those with a packet at this time or later, `CLOCK_MONOTONIC` milliseconds.
-    pub seen_since_ms: u64,
+    /// Only those with a packet at this time or later, `CLOCK_MONOTONIC` nanoseconds.
+    pub seen_since_ns: u64,
 }
 
 impl Filter {
     fn admits(&self, account: &Account) -> bool {
-        account.last_ms >= self.seen_since_ms && self.counter.is_none_or(|counter| counter == account.counter)
+        account.last_ns >= self.seen_since_ns && self.counter.is_none_or(|counter| counter == account.counter)
     }
 }
 
@@ -63,10 +64,10 @@ impl Sums {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The greatest, in order.
-    pub flows: Vec<(Key, Account)>,
+    pub flows: Vec<(FlowId, Account)>,
     /// Of the flows that the filter admits.
     pub matched: Sums,
-    /// Of all flows seen since [`Filter::seen_since_ms`], whatever else the filter says.
+    /// Of all flows seen since [`Filter::seen_since_ns`], whatever else the filter says.
     pub all: Sums,
 }
 
@@ -78,12 +79,12 @@ pub struct Selection {
 #[must_use]
 pub fn select(
     table: &Table,
-    live: impl IntoIterator<Item = (Key, Account)>,
+    live: impl IntoIterator<Item = (FlowId, Account)>,
     filter: Filter,
     order: Order,
     limit: usize,
 ) -> Selection {
-    let mut memo: HashMap<Key, Account> = HashMap::new();
+    let mut memo: HashMap<FlowId, Account> = HashMap::new();
     for (key, account) in live {
         memo.entry(key).and_modify(|known| known.merge(&account)).or_insert(account);
     }
@@ -115,7 +116,7 @@ struct Picker {
 }
 
 struct Ranked {
-    rank: (u64, Reverse<Key>),
+    rank: (u64, Reverse<FlowId>),
     account: Account,
 }
 
@@ -140,8 +141,8 @@ impl Ord for Ranked {
 }
 
 impl Picker {
-    fn offer(&mut self, key: Key, account: Account) {
-        if account.last_ms < self.filter.seen_since_ms {
+    fn offer(&mut self, key: FlowId, account: Account) {
+        if account.last_ns < self.filter.seen_since_ns {
             return;
         }
         self.selection.all.add(&account);

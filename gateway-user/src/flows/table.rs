@@ -1,6 +1,7 @@
 //! Flows that left the kernel's memo.
 
-use super::{Account, Key};
+use super::Account;
+use crate::dataplane::FlowId;
 use std::collections::HashMap;
 
 /// When full, room is made for this part of the table at once, so that the search for the oldest
@@ -24,7 +25,7 @@ pub struct TableCounters {
 /// are counted.
 #[derive(Debug)]
 pub struct Table {
-    accounts: HashMap<Key, Account>,
+    accounts: HashMap<FlowId, Account>,
     entries_max: usize,
     counters: TableCounters,
 }
@@ -41,7 +42,7 @@ impl Table {
     }
 
     /// Adds an account to its flow's.
-    pub fn add(&mut self, key: Key, account: &Account) {
+    pub fn add(&mut self, key: FlowId, account: &Account) {
         if let Some(known) = self.accounts.get_mut(&key) {
             known.merge(account);
             return;
@@ -52,10 +53,10 @@ impl Table {
         self.accounts.insert(key, *account);
     }
 
-    /// Forgets the flows whose last packet came before `oldest_ms`.
-    pub fn expire(&mut self, oldest_ms: u64) {
+    /// Forgets the flows whose last packet came before `oldest_ns`.
+    pub fn expire(&mut self, oldest_ns: u64) {
         let before = self.accounts.len();
-        self.accounts.retain(|_, account| account.last_ms >= oldest_ms);
+        self.accounts.retain(|_, account| account.last_ns >= oldest_ns);
         self.counters.expired_flows += (before - self.accounts.len()) as u64;
         if self.accounts.capacity() / 4 > self.accounts.len() {
             self.accounts.shrink_to(self.accounts.len() * 2);
@@ -64,12 +65,12 @@ impl Table {
 
     /// The account of a flow.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<&Account> {
+    pub fn get(&self, key: &FlowId) -> Option<&Account> {
         self.accounts.get(key)
     }
 
     /// Every flow, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Account)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&FlowId, &Account)> {
         self.accounts.iter()
     }
 
@@ -100,7 +101,7 @@ impl Table {
     /// Makes room: the part of the table that was idle longest goes.
     fn evict(&mut self) {
         let room = (self.entries_max / EVICTED_AT_ONCE).max(1).min(self.accounts.len());
-        let mut last: Vec<u64> = self.accounts.values().map(|account| account.last_ms).collect();
+        let mut last: Vec<u64> = self.accounts.values().map(|account| account.last_ns).collect();
         let (_, newest_to_go, _) = last.select_nth_unstable(room - 1);
         let newest_to_go = *newest_to_go;
         // Of those seen at the very same time only as many go as are needed.
@@ -108,10 +109,10 @@ impl Table {
         let mut equal_to_go = room - older;
         let counters = &mut self.counters;
         self.accounts.retain(|_, account| {
-            if account.last_ms > newest_to_go {
+            if account.last_ns > newest_to_go {
                 return true;
             }
-            if account.last_ms == newest_to_go {
+            if account.last_ns == newest_to_go {
                 if equal_to_go == 0 {
                     return true;
                 }

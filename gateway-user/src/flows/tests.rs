@@ -1,53 +1,41 @@
 use super::*;
-use gateway_common::abi::MemoLine;
-use gateway_common::packet::{FlowKey, Packet, flags, ipv4_address, protocol};
+use crate::dataplane::FlowId;
+use gateway_common::abi::Verdict;
 use proptest::prelude::*;
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 
-fn key(n: u64) -> Key {
-    Key { words: 1 << 63 | n, addresses: [n, 0, 0, 0] }
+fn key(n: u64) -> FlowId {
+    let source = IpAddr::V4(Ipv4Addr::from_bits(n as u32));
+    FlowId { words: 1 << 63 | n, source, destination: IpAddr::V4(Ipv4Addr::LOCALHOST) }
 }
 
-fn account(packets: u64, first_ms: u64, last_ms: u64) -> Account {
-    Account { packets, bytes: packets * 100, first_ms, last_ms, ..Account::default() }
+fn account(packets: u64, first_ns: u64, last_ns: u64) -> Account {
+    Account {
+        packets,
+        bytes: packets * 100,
+        first_ns,
+        last_ns,
+        counter: 0,
+        generation: 1,
+        mark: 0,
+        priority: 0,
+        verdict: Verdict::Pass,
+        reason: None,
+        tcp_flags: 0,
+        egress_slot: 0,
+    }
 }
 
-const ALL: Filter = Filter { counter: None, seen_since_ms: 0 };
-
-#[test]
-fn a_key_gives_back_its_addresses() {
-    let packet = Packet {
-        source: ipv4_address(0x0a00_0001),
-        destination: ipv4_address(0x0a00_0002),
-        source_port: 4242,
-        port: 443,
-        family: 4,
-        protocol: protocol::TCP,
-        flags: flags::HAS_PORTS,
-        ..Packet::default()
-    };
-    let flow = FlowKey::new(3, &packet);
-    let line = MemoLine { key: flow.words, key_addresses: flow.addresses, ..MemoLine::default() };
-    let (source, destination) = Key::of(&line).addresses();
-    assert_eq!((source.to_string(), destination.to_string()), ("10.0.0.1".into(), "10.0.0.2".into()));
-
-    let words = [0x2001_0db8_0000_0000, 1, 0x2001_0db8_0000_0000, 2];
-    let packet =
-        Packet { source: [words[0], words[1]], destination: [words[2], words[3]], family: 6, ..packet };
-    let flow = FlowKey::new(3, &packet);
-    let line =
-        MemoLine { key: flow.words, key_addresses: flow.addresses, addresses: words, ..MemoLine::default() };
-    let (source, destination) = Key::of(&line).addresses();
-    assert_eq!((source.to_string(), destination.to_string()), ("2001:db8::1".into(), "2001:db8::2".into()));
-}
+const ALL: Filter = Filter { counter: None, seen_since_ns: 0 };
 
 #[test]
 fn the_later_account_says_what_was_decided() {
-    let early = Account { verdict: 1, counter: 16, tcp_flags: 2, ..account(3, 10, 20) };
-    let late = Account { verdict: 0, counter: 17, tcp_flags: 16, ..account(5, 15, 30) };
+    let early = Account { verdict: Verdict::Drop, counter: 16, tcp_flags: 2, ..account(3, 10, 20) };
+    let late = Account { verdict: Verdict::Pass, counter: 17, tcp_flags: 16, ..account(5, 15, 30) };
     for (mut first, second) in [(early, late), (late, early)] {
         first.merge(&second);
-        assert_eq!(first, Account { verdict: 0, counter: 17, tcp_flags: 18, ..account(8, 10, 30) });
+        assert_eq!(first, Account { verdict: Verdict::Pass, counter: 17, tcp_flags: 18, ..account(8, 10, 30) });
     }
 }
 
@@ -56,8 +44,8 @@ fn a_full_table_evicts_the_longest_idle_and_counts_them() {
     let mut table = Table::new(32);
     for n in 0..32 {
         // Not in the order of arrival: the even ones are old.
-        let last_ms = if n % 2 == 0 { n } else { 1000 + n };
-        table.add(key(n), &account(n, 0, last_ms));
+        let last_ns = if n % 2 == 0 { n } else { 1000 + n };
+        table.add(key(n), &account(n, 0, last_ns));
     }
     table.add(key(5), &account(1, 0, 2000));
     assert_eq!((table.len(), table.counters()), (32, TableCounters::default()));
@@ -93,7 +81,7 @@ fn a_flow_on_two_cpus_and_in_the_table_is_one() {
     assert_eq!(selection.flows, [(key(3), account(100, 1, 2)), (key(1), account(13, 5, 9))]);
     assert_eq!(selection.matched, Sums { flows: 3, packets: 117, bytes: 11_700 });
 
-    let recent = Filter { seen_since_ms: 6, ..ALL };
+    let recent = Filter { seen_since_ns: 6, ..ALL };
     let selection = select(&table, live, recent, Order::Last, 10);
     assert_eq!(selection.flows.iter().map(|flow| flow.0).collect::<Vec<_>>(), [key(1), key(2)]);
     let none = Filter { counter: Some(99), ..ALL };
@@ -120,16 +108,16 @@ proptest! {
         let came: u64 = records.iter().map(|(_, packets, _)| packets).sum();
         prop_assert_eq!(held + table.counters().evicted_packets, came);
 
-        let mut sums: HashMap<Key, u64> = table.iter().map(|(key, account)| (*key, account.packets)).collect();
+        let mut sums: HashMap<FlowId, u64> = table.iter().map(|(key, account)| (*key, account.packets)).collect();
         for (n, packets, _) in &live {
             *sums.entry(key(*n)).or_default() += packets;
         }
-        let mut expected: Vec<(Key, u64)> = sums.into_iter().collect();
+        let mut expected: Vec<(FlowId, u64)> = sums.into_iter().collect();
         expected.sort_by_key(|(key, packets)| (std::cmp::Reverse(*packets), *key));
         expected.truncate(limit);
         let lines = live.iter().map(|(n, packets, last)| (key(*n), account(*packets, *last, *last)));
         let selection = select(&table, lines, ALL, Order::Packets, limit);
-        let picked: Vec<(Key, u64)> = selection.flows.iter().map(|(key, account)| (*key, account.packets)).collect();
+        let picked: Vec<(FlowId, u64)> = selection.flows.iter().map(|(key, account)| (*key, account.packets)).collect();
         prop_assert_eq!(picked, expected);
     }
 }
