@@ -35,7 +35,10 @@ fn the_later_account_says_what_was_decided() {
     let late = Account { verdict: Verdict::Pass, counter: 17, tcp_flags: 16, ..account(5, 15, 30) };
     for (mut first, second) in [(early, late), (late, early)] {
         first.merge(&second);
-        assert_eq!(first, Account { verdict: Verdict::Pass, counter: 17, tcp_flags: 18, ..account(8, 10, 30) });
+        assert_eq!(
+            first,
+            Account { verdict: Verdict::Pass, counter: 17, tcp_flags: 18, ..account(8, 10, 30) }
+        );
     }
 }
 
