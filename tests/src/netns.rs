@@ -64,6 +64,14 @@ impl Namespace {
         &self.name
     }
 
+    /// No IPv6 on links that are made from now on: nothing is sent that no test sent.
+    ///
+    /// # Errors
+    /// If the kernel has no such switch.
+    pub fn silence(&self) -> Result<()> {
+        self.sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+    }
+
     /// Moves the calling thread into the namespace, for good.
     ///
     /// # Errors

@@ -104,6 +104,8 @@ impl Lab {
     /// As [`Lab::new`].
     pub fn with_memo(hook: Hook, sets_per_cpu: u32) -> Result<Lab> {
         let (namespace, peers) = (Namespace::new("lab")?, Namespace::new("peers")?);
+        namespace.silence()?;
+        peers.silence()?;
         for (link, peer) in [(INTERFACE, "peer0"), (TARGET, "peer1"), (TARGET_WITHOUT_XDP, "peer2")] {
             namespace.veth(link, &peers, peer)?;
         }
