@@ -1,6 +1,6 @@
 //! Policy: what an operator writes, as a pure model. Knows nothing of how it is compiled or applied.
 //!
-//! Text → [`parse`] or [`check`] → [`Policy`] → [`to_yaml`]. One route, or a change to one, is
+//! Text → [`parse`] or [`check()`] → [`Policy`] → [`to_yaml`]. One route, or a change to one, is
 //! written in the same words, as YAML or JSON: [`parse_route`], [`parse_patch`].
 
 mod check;

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 const TIMES: usize = 7;
 
+/// What it is called, the policy of a size, and the size.
+type Case = (&'static str, fn(u32) -> String, u32);
+
 pub fn run() -> Result<()> {
     println!(
         "apply: ms, median of {TIMES} changes; live = from the compiled image to the flip, grace period"
     );
     println!("       of the change before included\n");
     println!("{:<28}{:>10}{:>10}{:>10}", "", "read", "compile", "live");
-    let cases: [(&str, fn(u32) -> String, u32); 4] = [
+    let cases: [Case; 4] = [
         ("10 routes", policies::routes, 10),
         ("1,000 routes", policies::routes, 1_000),
         ("10,000 routes", policies::routes, 10_000),

@@ -10,9 +10,11 @@ mod wire;
 
 use anyhow::{Context, Result, bail};
 
+/// Runs and prints.
+type Part = fn() -> Result<()>;
+
 /// Parts that can be asked for by name; without a name all are run.
-const PARTS: [(&str, fn() -> Result<()>); 3] =
-    [("packet", testrun::run), ("apply", apply::run), ("wire", wire::run)];
+const PARTS: [(&str, Part); 3] = [("packet", testrun::run), ("apply", apply::run), ("wire", wire::run)];
 
 fn main() -> Result<()> {
     let asked: Vec<String> = std::env::args().skip(1).collect();
