@@ -2,6 +2,7 @@
 //! line. `ARCHITECTURE.md` has the map.
 
 pub mod api;
+pub mod cli;
 pub mod compile;
 pub mod daemon;
 pub mod dataplane;

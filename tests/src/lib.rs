@@ -1,1 +1,25 @@
-//! placeholder
+//! The harness: packets, network namespaces, the real object under a private pin folder, counters
+//! before and after, the table of golden packets and the reference model.
+//!
+//! Nothing in here shares code with what it tests beyond the layouts of `gateway_common`: packets
+//! are built and judged by code of their own.
+
+pub mod btf;
+pub mod captures;
+pub mod check;
+pub mod counters;
+pub mod daemon;
+pub mod generate;
+pub mod golden;
+pub mod model;
+pub mod netns;
+pub mod object;
+pub mod packet;
+pub mod random;
+pub mod report;
+pub mod testrun;
+pub mod traffic;
+pub mod watch;
+
+/// Where the BPF file system is mounted; each test pins in a folder of its own below.
+pub const BPF_FOLDER: &str = "/sys/fs/bpf";

@@ -146,3 +146,29 @@ fn redirects_go_where_the_slot_points() {
         assert_eq!(run(&dataplane, &udp(1, 80), t1.ifindex).return_value, XDP_REDIRECT);
     });
 }
+
+#[test]
+fn test_runs_show_what_tc_is_told_and_what_it_sets() {
+    in_namespace(|| {
+        let dir = PinDir::new();
+        let mut dataplane = dir.open();
+        let marked = Route { mark: Some(0x10), priority: Some(7), ..route("r0", to_port(80), Action::Pass) };
+        dataplane.apply(&image(vec![marked], PolicyDefault::Drop), [0; 4], 0).unwrap();
+        dataplane.attach("lo", 1, Mode::Generic).unwrap();
+        let outcome = run(&dataplane, &udp(1, 80), 1);
+        assert_eq!((outcome.return_value, outcome.frame), (XDP_PASS, udp(1, 80)));
+        let metadata = outcome.metadata.unwrap();
+        assert_eq!((metadata.mark, metadata.priority, metadata.generation), (0x10, 7, 1));
+
+        dataplane.attach("lo", 1, Mode::Tc).unwrap();
+        let tc = |frame: &[u8]| dataplane.test_run(Program::Tc, frame, Some(1), 3).unwrap();
+        let outcome = tc(&udp(1, 80));
+        assert_eq!((outcome.mark, outcome.priority, outcome.frame), (0x10, 7, udp(1, 80)));
+        const TC_ACT_SHOT: u32 = 2;
+        assert_eq!(tc(&udp(1, 81)).return_value, TC_ACT_SHOT);
+        assert_eq!(dataplane.readers().interface_stats(1)[Hook::TcIngress as usize].received.packets, 6);
+        assert!(matches!(dataplane.test_run(Program::Xdp, &[0; 3], None, 1), Err(Error::TestRun { .. })));
+        let pass = dataplane.test_run(Program::Pass, &udp(1, 81), None, 1).unwrap();
+        assert_eq!((pass.return_value, pass.metadata), (XDP_PASS, None));
+    });
+}

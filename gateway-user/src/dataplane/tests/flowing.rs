@@ -12,8 +12,7 @@ fn runtime() -> Runtime {
 }
 
 /// A data plane that governs loopback and has a policy, so that flows are kept.
-fn governed(dir: &PinDir, options: &Options) -> Dataplane {
-    let _ = dir;
+fn governed(options: &Options) -> Dataplane {
     let mut dataplane = Dataplane::open(options).unwrap();
     dataplane.attach("lo", 1, Mode::Generic).unwrap();
     dataplane.apply(&dropping(80), [0; 4], 0).unwrap();
@@ -24,7 +23,7 @@ fn governed(dir: &PinDir, options: &Options) -> Dataplane {
 fn live_flows_are_seen_with_their_times() {
     in_namespace(|| {
         let dir = PinDir::new();
-        let dataplane = governed(&dir, &dir.options());
+        let dataplane = governed(&dir.options());
         let start = dataplane.readers().clock().unwrap().now_ns();
         let tick_ns = 10_000_000;
         for _ in 0..3 {
@@ -61,7 +60,7 @@ fn merged(flows: &[FlowAccount], port: u16) -> FlowAccount {
 fn without_accounting_there_are_no_accounts() {
     in_namespace(|| {
         let dir = PinDir::new();
-        let mut dataplane = governed(&dir, &Options { flow_accounting: false, ..dir.options() });
+        let mut dataplane = governed(&Options { flow_accounting: false, ..dir.options() });
         run(&dataplane, &udp(1, 80), 1);
         assert_eq!(dataplane.readers().flows_live().unwrap().flows, []);
         dataplane.set_flow_accounting(true).unwrap();
@@ -76,7 +75,7 @@ fn no_packet_of_a_flow_is_forgotten() {
     in_namespace(|| {
         let dir = PinDir::new();
         let options = Options { memo_sets_per_cpu: 1, ..dir.options() };
-        let mut dataplane = governed(&dir, &options);
+        let mut dataplane = governed(&options);
         let mut evicted = Vec::new();
         runtime().block_on(async {
             let mut ring = dataplane.flow_ring().unwrap();
@@ -113,7 +112,7 @@ fn no_packet_of_a_flow_is_forgotten() {
 fn sampled_packets_are_reported() {
     in_namespace(|| {
         let dir = PinDir::new();
-        let mut dataplane = governed(&dir, &Options { sample_drops_one_in: 1, ..dir.options() });
+        let mut dataplane = governed(&Options { sample_drops_one_in: 1, ..dir.options() });
         run(&dataplane, &udp(1, 80), 1);
         run(&dataplane, &udp(1, 81), 1);
         let mut events: Vec<PacketEvent> = Vec::new();

@@ -1,0 +1,140 @@
+//! What a test run gave, against what had to come: return code, output, mark and every counter.
+
+use crate::counters::Snapshot;
+use crate::golden::{INTERFACE, Row};
+use crate::model::{Counter, Judgement};
+use crate::object::{Lab, Observed};
+use gateway_common::abi::{Hook, Metadata, Verdict};
+use gateway_common::reason::Reason;
+
+/// `XDP_*` of linux/bpf.h.
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+const XDP_TX: u32 = 3;
+const XDP_REDIRECT: u32 = 4;
+/// `TC_ACT_*` of linux/pkt_cls.h.
+const TC_ACT_UNSPEC: u32 = u32::MAX;
+const TC_ACT_SHOT: u32 = 2;
+const TC_ACT_REDIRECT: u32 = 7;
+
+/// What must come of a frame.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Its fate.
+    pub verdict: Verdict,
+    /// Why, or what is wrong with it.
+    pub reason: Option<Reason>,
+    /// Where it is counted.
+    pub counter: Counter,
+    /// skb mark, where an skb comes of it.
+    pub mark: u32,
+    /// skb priority, where an skb comes of it.
+    pub priority: u32,
+    /// Where it is redirected to.
+    pub target: Option<String>,
+    /// The frame that comes out.
+    pub frame: Vec<u8>,
+}
+
+impl From<&Row> for Expected {
+    fn from(row: &Row) -> Self {
+        Expected {
+            verdict: row.verdict,
+            reason: row.reason,
+            counter: row.counter.clone(),
+            mark: row.mark,
+            priority: row.priority,
+            target: row.target.map(str::to_owned),
+            frame: row.output(),
+        }
+    }
+}
+
+impl Expected {
+    /// What the model says of this frame.
+    #[must_use]
+    pub fn of_model(judgement: &Judgement, frame: &[u8]) -> Expected {
+        let mut out = frame.to_vec();
+        if judgement.verdict == Verdict::Tx {
+            out[..6].copy_from_slice(&frame[6..12]);
+            out[6..12].copy_from_slice(&frame[..6]);
+        }
+        Expected {
+            verdict: judgement.verdict,
+            reason: judgement.reason,
+            counter: judgement.counter.clone(),
+            mark: judgement.mark,
+            priority: judgement.priority,
+            target: judgement.target.clone(),
+            frame: out,
+        }
+    }
+}
+
+/// Everything in which an observation differs from what was expected, a line each; empty if nothing.
+#[must_use]
+pub fn differences(lab: &Lab, expected: &Expected, observed: &Observed) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut compare = |what: &str, got: String, want: String| {
+        if got != want {
+            found.push(format!("{what}: got {got}, expected {want}"));
+        }
+    };
+    let outcome = &observed.outcome;
+    let (code, metadata) = result(lab, expected);
+    compare("return code", outcome.code.to_string(), code.to_string());
+    compare(
+        "output",
+        crate::packet::show::hex(&outcome.frame, ""),
+        crate::packet::show::hex(&expected.frame, ""),
+    );
+    match lab.hook {
+        Hook::Xdp => {
+            let got = outcome.metadata.map(|found| (found.mark, found.priority, found.redirect_ifindex));
+            compare("metadata (mark, priority, redirect)", format!("{got:x?}"), format!("{metadata:x?}"));
+            let slot = lab.counter_slot(&expected.counter);
+            if let Some(Metadata { counter, .. }) = outcome.metadata {
+                compare("metadata's counter", counter.to_string(), slot.to_string());
+            }
+        }
+        Hook::TcIngress => {
+            let dropped = expected.verdict == Verdict::Drop;
+            let (mark, priority) = if dropped { (0, 0) } else { (expected.mark, expected.priority) };
+            compare("mark", format!("{:#x}", outcome.mark), format!("{mark:#x}"));
+            compare("priority", outcome.priority.to_string(), priority.to_string());
+        }
+    }
+    let want = Snapshot::of_one_frame(
+        lab.slot(),
+        lab.hook,
+        expected.frame.len(),
+        expected.verdict,
+        expected.reason,
+        lab.counter_slot(&expected.counter),
+    );
+    compare("counters", format!("{:?}", observed.delta), format!("{want:?}"));
+    if let Err(broken) = observed.delta.conserved() {
+        found.push(broken);
+    }
+    found
+}
+
+/// The return code, and for XDP the metadata: mark, priority, and where tc is to send the frame.
+fn result(lab: &Lab, expected: &Expected) -> (u32, Option<(u32, u32, u32)>) {
+    let marked = expected.mark != 0 || expected.priority != 0;
+    let by_tc = |name: &str| (XDP_PASS, Some((expected.mark, expected.priority, lab.ifindex(name))));
+    let takes = |name: &str| lab.takes_xdp_frames.contains(&name);
+    match (lab.hook, expected.verdict) {
+        (Hook::Xdp, Verdict::Pass) => (XDP_PASS, marked.then_some((expected.mark, expected.priority, 0))),
+        (Hook::Xdp, Verdict::Drop) => (XDP_DROP, None),
+        (Hook::Xdp, Verdict::Tx) if takes(INTERFACE) => (XDP_TX, None),
+        (Hook::Xdp, Verdict::Tx) => by_tc(INTERFACE),
+        (Hook::Xdp, Verdict::Redirect) => match expected.target.as_deref() {
+            Some(target) if !takes(target) => by_tc(target),
+            _ => (XDP_REDIRECT, None),
+        },
+        (Hook::TcIngress, Verdict::Pass) => (TC_ACT_UNSPEC, None),
+        (Hook::TcIngress, Verdict::Drop) => (TC_ACT_SHOT, None),
+        (Hook::TcIngress, Verdict::Tx | Verdict::Redirect) => (TC_ACT_REDIRECT, None),
+    }
+}

@@ -1,0 +1,141 @@
+//! Every struct that kernel and user space share through a map lies the same way in both: the
+//! object's own type information against what this side compiled.
+
+use anyhow::{Result, ensure};
+use gateway_common::abi::{
+    Control, Count, Egress, FlowAddresses, FlowRecord, Interface, InterfaceStats, Line, MemoLine,
+    PacketEvent, ReasonCount, Scratch, maps,
+};
+use gateway_common::packet::Packet;
+use gateway_tests::btf::Btf;
+use gateway_tests::report::report;
+use gateway_user::dataplane::OBJECT;
+use std::mem::offset_of;
+
+/// A field on this side: name in BTF, offset, size.
+type Field = (&'static str, usize, usize);
+
+fn compare(btf: &Btf, name: &str, size: usize, fields: &[Field]) -> Result<usize> {
+    let there = btf.structure(name)?;
+    ensure!(there.size_or_type as usize == size, "{name}: {} bytes there, {size} here", there.size_or_type);
+    ensure!(there.members.len() == fields.len(), "{name}: other members: {:?}", there.members);
+    for (field, offset, size) in fields {
+        let member = there.members.iter().find(|member| member.name == *field);
+        let Some(member) = member else { anyhow::bail!("{name}.{field} is not there: {:?}", there.members) };
+        ensure!(member.offset == *offset, "{name}.{field}: at {} there, {offset} here", member.offset);
+        let bytes = btf.size(member.type_id)?;
+        ensure!(bytes == *size, "{name}.{field}: {bytes} bytes there, {size} here");
+    }
+    Ok(fields.len())
+}
+
+fn size_of_field<T, F>(_: fn(&T) -> &F) -> usize {
+    size_of::<F>()
+}
+
+macro_rules! fields {
+    ($btf:expr, $type:ident { $($field:ident),+ $(,)? }) => {
+        compare($btf, stringify!($type), size_of::<$type>(), &[
+            $((stringify!($field), offset_of!($type, $field), size_of_field(|value: &$type| &value.$field)),)+
+        ])?
+    };
+}
+
+#[test]
+fn layouts_agree_with_the_objects_btf() -> Result<()> {
+    let btf = Btf::of_object(OBJECT)?;
+    let mut count = compare(&btf, "Line", size_of::<Line>(), &[("__0", 0, 64)])?;
+    count += fields!(&btf, Control { active, sample_below, sample_drops_below, abi, flags, reserved });
+    count += fields!(&btf, Interface { ifindex, slot, flags });
+    count += fields!(&btf, Egress { ifindex, flags });
+    count += fields!(&btf, Count { packets, bytes });
+    count += fields!(&btf, InterfaceStats { received, verdicts, reserved });
+    count += fields!(&btf, ReasonCount { dropped, passed });
+    count += fields!(
+        &btf,
+        MemoLine {
+            key,
+            key_addresses,
+            generation,
+            counter,
+            verdict,
+            reason,
+            tcp_flags,
+            egress_slot,
+            mark,
+            packets,
+            bytes,
+            first,
+            last,
+            priority,
+            reserved,
+        }
+    );
+    count += fields!(&btf, FlowRecord { line, addresses });
+    count += fields!(&btf, FlowAddresses { source, destination });
+    count += fields!(
+        &btf,
+        PacketEvent {
+            time_ns,
+            source,
+            destination,
+            ifindex,
+            length,
+            counter,
+            generation,
+            mark,
+            source_port,
+            port,
+            family,
+            protocol,
+            verdict,
+            reason,
+            hook,
+            tcp_flags,
+            packet_flags,
+            reserved,
+        }
+    );
+    count += fields!(&btf, Scratch { packet, forget, reserved });
+    count += fields!(
+        &btf,
+        Packet {
+            source,
+            destination,
+            source_port,
+            port,
+            family,
+            protocol,
+            flags,
+            tcp_flags,
+            vlan,
+            l3_offset,
+            end,
+        }
+    );
+    report("layouts", "layout_fields", count);
+    Ok(())
+}
+
+#[test]
+fn every_maps_value_is_one_that_is_compared() -> Result<()> {
+    let values = Btf::of_object(OBJECT)?.map_values()?;
+    let wanted = [
+        (maps::CONTROL, "Control"),
+        (maps::ARENA, "Line"),
+        (maps::INTERFACES, "Interface"),
+        (maps::EGRESS, "Egress"),
+        (maps::STATS, "InterfaceStats"),
+        (maps::REASONS, "ReasonCount"),
+        (maps::ROUTES, "Count"),
+        (maps::MEMO, "MemoLine"),
+        (maps::MEMO_ADDRESSES, "FlowAddresses"),
+        (maps::TELEMETRY, "u64"),
+        (maps::SCRATCH, "Scratch"),
+        (maps::FLOWS, "FlowRecord"),
+        (maps::EVENTS, "PacketEvent"),
+    ];
+    let wanted = wanted.map(|(map, value)| (map.to_owned(), value.to_owned())).into_iter().collect();
+    assert_eq!(values, wanted);
+    Ok(())
+}
