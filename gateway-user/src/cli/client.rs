@@ -75,10 +75,17 @@ fn unreachable_because(error: &io::Error) -> String {
     }
 }
 
-/// A refusal as text: the diagnostics with their source lines, what is wrong, and the remedy.
+/// A refusal as text: what is wrong, the diagnostics with their source lines, and the remedy.
 fn refusal(error: &ErrorInfo) -> String {
     let mut text = error.message.clone();
-    if let Some(rendered) = error.rendered.as_deref().filter(|rendered| !rendered.is_empty()) {
+    if !error.diagnostics.is_empty() && error.diagnostics.iter().all(|found| found.file == REQUEST) {
+        for found in &error.diagnostics {
+            text = format!("{text}\n  {}", found.message);
+            if let Some(help) = &found.help {
+                text = format!("{text}\n    help: {help}");
+            }
+        }
+    } else if let Some(rendered) = error.rendered.as_deref().filter(|rendered| !rendered.is_empty()) {
         text = format!("{text}\n{}", rendered.trim_end());
     }
     if let Some(help) = &error.help {
@@ -86,6 +93,10 @@ fn refusal(error: &ErrorInfo) -> String {
     }
     text
 }
+
+/// The file that diagnostics name where the body of a request is wrong: made of flags here, it is
+/// nothing that anybody wrote, and its source lines would only puzzle.
+const REQUEST: &str = "request";
 
 /// A path of the API, with its query.
 #[derive(Clone, Debug)]
