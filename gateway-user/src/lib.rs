@@ -7,5 +7,6 @@ pub mod compile;
 pub mod daemon;
 pub mod dataplane;
 pub mod flows;
+pub mod metrics;
 pub mod policy;
 pub mod store;

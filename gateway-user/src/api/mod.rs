@@ -32,4 +32,18 @@
 //!
 //! Anything else: 404 `not_found` or 405 `method_not_allowed`.
 
+mod error;
+mod extract;
+mod follow;
+mod handlers;
+mod listener;
+mod openapi;
+mod peer;
+mod server;
 pub mod types;
+
+pub use error::ApiError;
+pub use listener::{ControlListener, ControlSocket, ListenError};
+pub use openapi::document as openapi;
+pub use peer::Peer;
+pub use server::serve;

@@ -1,5 +1,6 @@
 //! The daemon's configuration, resolved: flags and configuration file merged, defaults filled in.
 
+use gateway_common::abi::MEMO_SETS_DEFAULT;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -73,7 +74,7 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Lines (64 bytes each) for compiled policies: old and new must fit beside each other.
     pub arena_lines: u32,
-    /// Sets (256 bytes, two flows each) of the flow memo of each CPU, a power of two.
+    /// Sets (192 bytes, two flows each) of the flow memo of each CPU, a power of two.
     pub memo_sets: u32,
     /// Whether flows are accounted for.
     pub flows: bool,
@@ -99,7 +100,7 @@ impl Default for Config {
             state_dir: PathBuf::from("/var/lib/gateway"),
             metrics: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 10300))),
             arena_lines: 1 << 20,
-            memo_sets: 1 << 15,
+            memo_sets: MEMO_SETS_DEFAULT,
             flows: true,
             flow_table_entries: 1_000_000,
             flow_idle_secs: 300,
@@ -110,6 +111,14 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How packets are sampled: one in so many of those that are not dropped, one in so many of
+    /// those that are; 0 for none. The nearest to the rates that is possible.
+    #[must_use]
+    pub fn sampling(&self) -> (u32, u32) {
+        let one_in = |rate: f64| if rate > 0.0 { (1.0 / rate).round() as u32 } else { 0 };
+        (one_in(self.event_sample_rate), one_in(self.event_drop_sample_rate))
+    }
+
     /// Checks what the types cannot.
     ///
     /// # Errors

@@ -1,5 +1,39 @@
 //! The daemon: owns the data plane and the live policy, and serves the control API and the metrics.
+//!
+//! [`run`] is its life. [`Governor`] is the one owner of state: everybody reads what it publishes,
+//! and every change goes through it, one after the other. [`change`] has the order that makes a
+//! change all or nothing, [`start`] what a restart does.
 
+mod change;
+mod clock;
 mod config;
+mod diff;
+mod edit;
+mod error;
+mod events;
+mod governor;
+mod interfaces;
+mod live;
+mod names;
+mod report;
+mod rights;
+mod run;
+mod spec;
+mod start;
+mod tasks;
+mod telemetry;
+mod view;
 
+pub use change::{Change, Terms};
+pub use clock::Calendar;
 pub use config::{Config, ConfigError, Mode};
+pub use edit::Edit;
+pub use error::{GovernError, RunError};
+pub use events::{RECENT_MAX, Seen};
+pub use governor::{Course, Governor};
+pub use interfaces::InterfaceState;
+pub use live::Live;
+pub use names::{RESERVED, port_words, protocol, tcp_flags};
+pub use run::run;
+
+use run::kernel_log_level;

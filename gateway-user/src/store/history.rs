@@ -3,22 +3,22 @@
 use super::{RECORDS, StoreError, TEXTS};
 use redb::{ReadableTable, ReadableTableMetadata, WriteTransaction};
 
-/// Most generations kept.
-pub const GENERATIONS_MAX: u64 = 100;
+/// Most policies kept.
+pub const POLICIES_MAX: u64 = 100;
 /// Most bytes of documents kept; the current one is kept whatever its size.
 pub const TEXT_BYTES_MAX: u64 = 64 << 20;
 
-/// Removes the oldest generations until what is left is within both bounds.
+/// Removes the oldest policies until what is left is within both bounds.
 pub(super) fn trim(transaction: &WriteTransaction, current: u64) -> Result<(), StoreError> {
     let mut records = transaction.open_table(RECORDS)?;
     let mut texts = transaction.open_table(TEXTS)?;
     while records.len()? > 1
-        && (records.len()? > GENERATIONS_MAX || texts.stats()?.stored_bytes() > TEXT_BYTES_MAX)
+        && (records.len()? > POLICIES_MAX || texts.stats()?.stored_bytes() > TEXT_BYTES_MAX)
     {
-        let Some(oldest) = records.first()?.map(|(generation, _)| generation.value()) else {
+        let Some(oldest) = records.first()?.map(|(revision, _)| revision.value()) else {
             break;
         };
-        if current == u64::from(oldest) {
+        if current == oldest {
             break;
         }
         records.remove(oldest)?;

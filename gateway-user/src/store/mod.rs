@@ -27,18 +27,19 @@ const CACHE_BYTES: usize = 16 << 20;
 
 /// Single words.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-/// Generation → digest, source, time of application (Unix seconds).
-const RECORDS: TableDefinition<u32, (&[u8; 32], &str, u64)> = TableDefinition::new("policies");
-/// Generation → document.
-const TEXTS: TableDefinition<u32, &str> = TableDefinition::new("policy_texts");
+/// Revision → generation, digest, source, time of application (Unix seconds). Revisions only ever
+/// grow; generations start anew with new maps.
+const RECORDS: TableDefinition<u64, (u32, [u64; 4], &str, u64)> = TableDefinition::new("policies");
+/// Revision → document.
+const TEXTS: TableDefinition<u64, &str> = TableDefinition::new("policy_texts");
 /// Route name → counter slot.
 const ROUTE_SLOTS: TableDefinition<&str, u32> = TableDefinition::new("route_slots");
 /// Interface name → slot.
 const INTERFACE_SLOTS: TableDefinition<&str, u8> = TableDefinition::new("interface_slots");
 
 const META_FORMAT: &str = "format";
-const META_CURRENT: &str = "current_generation";
-const META_CANDIDATE: &str = "candidate_generation";
+const META_CURRENT: &str = "current_revision";
+const META_CANDIDATE: &str = "candidate_revision";
 const META_FIRST_FREE_ROUTE_SLOT: &str = "first_free_route_slot";
 
 /// A policy as it is kept.
@@ -46,8 +47,8 @@ const META_FIRST_FREE_ROUTE_SLOT: &str = "first_free_route_slot";
 pub struct PolicyRecord {
     /// Its generation.
     pub generation: u32,
-    /// SHA-256 of the document.
-    pub digest: [u8; 32],
+    /// Tells it from other policies, see [`crate::policy::digest`].
+    pub digest: [u64; 4],
     /// The document.
     pub text: String,
     /// Where it came from.
@@ -136,35 +137,29 @@ impl Store {
         Ok(slots)
     }
 
-    /// Makes slots durable without a change of policy, and adds them.
+    /// Makes slots durable without a change of policy. [`Slots::add`] is the caller's, afterwards.
     ///
     /// # Errors
-    /// What the database said; nothing is written or added then.
-    pub fn keep_slots(&self, slots: &mut Slots, new: NewSlots) -> Result<(), StoreError> {
-        if !slots.has_all(&new) {
-            self.write(|transaction| write_slots(transaction, &new))?;
-            slots.add(new);
-        }
-        Ok(())
+    /// What the database said; nothing is written then.
+    pub fn keep_slots(&self, new: &NewSlots) -> Result<(), StoreError> {
+        self.write(|transaction| write_slots(transaction, new))
     }
 
-    /// Makes a candidate and the slots it needs durable, and adds them.
+    /// Makes a candidate and the slots it needs durable. [`Slots::add`] is the caller's, afterwards.
     ///
     /// # Errors
-    /// What the database said; nothing is written or added then.
-    pub fn prepare(&self, record: &PolicyRecord, slots: &mut Slots, new: NewSlots) -> Result<(), StoreError> {
+    /// What the database said; nothing is written then.
+    pub fn prepare(&self, record: &PolicyRecord, new: &NewSlots) -> Result<(), StoreError> {
         self.write(|transaction| {
-            if !slots.has_all(&new) {
-                write_slots(transaction, &new)?;
-            }
-            let row = (&record.digest, record.source.as_str(), record.applied_at_unix_secs);
-            transaction.open_table(RECORDS)?.insert(record.generation, row)?;
-            transaction.open_table(TEXTS)?.insert(record.generation, record.text.as_str())?;
-            transaction.open_table(META)?.insert(META_CANDIDATE, u64::from(record.generation))?;
+            write_slots(transaction, new)?;
+            let row = (record.generation, record.digest, record.source.as_str(), record.applied_at_unix_secs);
+            let mut records = transaction.open_table(RECORDS)?;
+            let revision = records.last()?.map_or(0, |(revision, _)| revision.value()) + 1;
+            records.insert(revision, row)?;
+            transaction.open_table(TEXTS)?.insert(revision, record.text.as_str())?;
+            transaction.open_table(META)?.insert(META_CANDIDATE, revision)?;
             Ok(())
-        })?;
-        slots.add(new);
-        Ok(())
+        })
     }
 
     /// The candidate is live: it becomes the current one, and history beyond its bounds goes.
@@ -174,11 +169,11 @@ impl Store {
     pub fn confirm(&self) -> Result<(), StoreError> {
         self.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
-            let Some(generation) = meta.remove(META_CANDIDATE)?.map(|word| word.value()) else {
+            let Some(revision) = meta.remove(META_CANDIDATE)?.map(|word| word.value()) else {
                 return Ok(());
             };
-            meta.insert(META_CURRENT, generation)?;
-            history::trim(transaction, generation)
+            meta.insert(META_CURRENT, revision)?;
+            history::trim(transaction, revision)
         })
     }
 
@@ -189,51 +184,28 @@ impl Store {
     pub fn abandon(&self) -> Result<(), StoreError> {
         self.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
-            let candidate = meta.remove(META_CANDIDATE)?.map(|word| word.value());
-            if let Some(generation) = candidate.and_then(|word| u32::try_from(word).ok()) {
-                transaction.open_table(RECORDS)?.remove(generation)?;
-                transaction.open_table(TEXTS)?.remove(generation)?;
+            if let Some(revision) = meta.remove(META_CANDIDATE)?.map(|word| word.value()) {
+                transaction.open_table(RECORDS)?.remove(revision)?;
+                transaction.open_table(TEXTS)?.remove(revision)?;
             }
             Ok(())
         })
     }
 
-    /// No policy is live any more; the history stays.
-    ///
-    /// # Errors
-    /// What the database said.
-    pub fn forget_current(&self) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            transaction.open_table(META)?.remove(META_CURRENT)?;
-            Ok(())
-        })
-    }
-
-    /// The highest generation that the store knows, 0 if it knows none.
-    ///
-    /// # Errors
-    /// What the database said.
-    pub fn last_generation(&self) -> Result<u32, StoreError> {
-        let transaction = self.db.begin_read()?;
-        let records = transaction.open_table(RECORDS)?;
-        Ok(records.last()?.map_or(0, |(generation, _)| generation.value()))
-    }
-
     fn record_named(&self, name: &str) -> Result<Option<PolicyRecord>, StoreError> {
         let transaction = self.db.begin_read()?;
-        let generation = transaction.open_table(META)?.get(name)?.map(|word| word.value());
-        let Some(generation) = generation.and_then(|word| u32::try_from(word).ok()) else {
+        let Some(revision) = transaction.open_table(META)?.get(name)?.map(|word| word.value()) else {
             return Ok(None);
         };
         let records = transaction.open_table(RECORDS)?;
         let texts = transaction.open_table(TEXTS)?;
-        let (Some(row), Some(text)) = (records.get(generation)?, texts.get(generation)?) else {
+        let (Some(row), Some(text)) = (records.get(revision)?, texts.get(revision)?) else {
             return Ok(None);
         };
-        let (digest, source, applied_at_unix_secs) = row.value();
+        let (generation, digest, source, applied_at_unix_secs) = row.value();
         Ok(Some(PolicyRecord {
             generation,
-            digest: *digest,
+            digest,
             text: text.value().to_owned(),
             source: source.to_owned(),
             applied_at_unix_secs,

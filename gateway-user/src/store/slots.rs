@@ -195,8 +195,8 @@ impl Slots {
         new.interfaces.is_empty() && new.first_free_route <= self.first_free_route()
     }
 
-    /// Adds slots that are durable now.
-    pub(super) fn add(&mut self, new: NewSlots) {
+    /// Adds slots that the store has made durable.
+    pub fn add(&mut self, new: NewSlots) {
         let used = new.first_free_route.saturating_sub(COUNTER_FIRST_ROUTE) as usize;
         if used > self.route_names.len() {
             self.route_names.resize(used, String::new());

@@ -4,7 +4,7 @@ use gateway_common::abi::COUNTER_FIRST_ROUTE;
 fn record(generation: u32, text: &str) -> PolicyRecord {
     PolicyRecord {
         generation,
-        digest: [generation as u8; 32],
+        digest: [u64::from(generation); 4],
         text: text.to_owned(),
         source: "test.yaml".to_owned(),
         applied_at_unix_secs: 1_700_000_000 + u64::from(generation),
@@ -12,7 +12,7 @@ fn record(generation: u32, text: &str) -> PolicyRecord {
 }
 
 fn apply(store: &Store, record: &PolicyRecord) {
-    store.prepare(record, &mut store.slots().unwrap(), NewSlots::default()).unwrap();
+    store.prepare(record, &NewSlots::default()).unwrap();
     store.confirm().unwrap();
 }
 
@@ -21,10 +21,8 @@ fn a_candidate_is_told_from_the_current_policy_across_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     assert_eq!(store.current().unwrap(), None);
-    assert_eq!(store.last_generation().unwrap(), 0);
     apply(&store, &record(1, "one"));
-    let mut slots = store.slots().unwrap();
-    store.prepare(&record(2, "two"), &mut slots, NewSlots::default()).unwrap();
+    store.prepare(&record(2, "two"), &NewSlots::default()).unwrap();
     drop(store);
 
     let store = Store::open(folder.path()).unwrap();
@@ -32,15 +30,11 @@ fn a_candidate_is_told_from_the_current_policy_across_a_crash() {
     assert_eq!(store.candidate().unwrap(), Some(record(2, "two")));
     store.abandon().unwrap();
     assert_eq!(store.candidate().unwrap(), None);
-    assert_eq!(store.last_generation().unwrap(), 1);
 
-    store.prepare(&record(2, "two again"), &mut slots, NewSlots::default()).unwrap();
+    store.prepare(&record(2, "two again"), &NewSlots::default()).unwrap();
     store.confirm().unwrap();
     assert_eq!(store.current().unwrap(), Some(record(2, "two again")));
     assert_eq!(store.candidate().unwrap(), None);
-    store.forget_current().unwrap();
-    assert_eq!(store.current().unwrap(), None);
-    assert_eq!(store.last_generation().unwrap(), 2);
 }
 
 #[test]
@@ -59,25 +53,26 @@ fn history_keeps_the_last_hundred() {
     }
     let transaction = store.db.begin_read().unwrap();
     let records = transaction.open_table(RECORDS).unwrap();
-    let kept: Vec<u32> = records.iter().unwrap().map(|row| row.unwrap().0.value()).collect();
-    assert_eq!(kept, (31..=130).collect::<Vec<u32>>());
+    let kept: Vec<u64> = records.iter().unwrap().map(|row| row.unwrap().0.value()).collect();
+    assert_eq!(kept, (31..=130).collect::<Vec<u64>>());
 }
 
 #[test]
 fn slots_stay_with_their_names() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let mut slots = store.slots().unwrap();
+    let slots = store.slots().unwrap();
     let new = slots.plan(["a", "b", "a"].into_iter(), ["eth0", "eth1"].into_iter()).unwrap();
     assert_eq!((new.route("a"), slots.route("a")), (Some(COUNTER_FIRST_ROUTE), None));
-    store.keep_slots(&mut slots, new).unwrap();
+    store.keep_slots(&new).unwrap();
     slots.plan(["dropped"].into_iter(), std::iter::empty()).unwrap();
     drop(store);
 
     let store = Store::open(folder.path()).unwrap();
     let mut slots = store.slots().unwrap();
     let new = slots.plan(["c", "b"].into_iter(), ["eth1"].into_iter()).unwrap();
-    store.prepare(&record(1, "text"), &mut slots, new).unwrap();
+    store.prepare(&record(1, "text"), &new).unwrap();
+    slots.add(new);
     let expected =
         [("a", COUNTER_FIRST_ROUTE), ("b", COUNTER_FIRST_ROUTE + 1), ("c", COUNTER_FIRST_ROUTE + 2)];
     assert!(slots.routes().eq(expected));
@@ -94,9 +89,11 @@ fn what_the_kernel_counted_for_unknown_names_is_given_to_nobody() {
     let mut slots = store.slots().unwrap();
     let found = [("eth9", 7), ("eth8", 0)];
     let new = slots.plan_for_found(COUNTER_FIRST_ROUTE + 50, found.into_iter());
-    store.keep_slots(&mut slots, new).unwrap();
+    store.keep_slots(&new).unwrap();
+    slots.add(new);
     let new = slots.plan(["d"].into_iter(), ["eth0"].into_iter()).unwrap();
-    store.keep_slots(&mut slots, new).unwrap();
+    store.keep_slots(&new).unwrap();
+    slots.add(new);
     for slots in [slots, store.slots().unwrap()] {
         assert_eq!(slots.route("d"), Some(COUNTER_FIRST_ROUTE + 50));
         assert_eq!(slots.first_free_route(), COUNTER_FIRST_ROUTE + 51);

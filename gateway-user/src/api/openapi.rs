@@ -1,0 +1,61 @@
+//! The API's own description.
+
+use super::follow;
+use super::handlers::{policy, routes, state, telemetry};
+use super::types;
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "gateway control API",
+        description = "HTTP with JSON on a Unix socket. Whoever can open the socket reads; root and the \
+                       daemon's own user change. Answers other than 2xx carry an ErrorBody.",
+    ),
+    paths(
+        state::status,
+        policy::show,
+        policy::apply,
+        policy::check,
+        policy::diff,
+        routes::list,
+        routes::add,
+        routes::show,
+        routes::put,
+        routes::patch,
+        routes::delete,
+        telemetry::flows,
+        telemetry::top,
+        telemetry::events,
+        follow::follow,
+        state::interfaces,
+        state::detach,
+    ),
+    components(schemas(types::Position, types::FlowOrder))
+)]
+struct Document;
+
+/// The OpenAPI 3.1 document.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_path_and_every_type_it_names_is_described() {
+        let document = serde_json::to_value(super::document()).unwrap();
+        assert_eq!(document["paths"].as_object().unwrap().len(), 12);
+        let text = document.to_string();
+        let mut rest = text.as_str();
+        let mut references = 0;
+        while let Some(start) = rest.find("#/components/schemas/") {
+            rest = &rest[start + "#/components/schemas/".len()..];
+            let name = &rest[..rest.find('"').unwrap()];
+            assert!(document["components"]["schemas"].get(name).is_some(), "{name} is not described");
+            references += 1;
+        }
+        assert!(references > 50, "{references}");
+    }
+}

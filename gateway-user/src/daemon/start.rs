@@ -1,0 +1,175 @@
+//! Which policy a daemon starts with.
+//!
+//! What judges already and is known is left alone: a restart changes nothing. Else the stored
+//! policy goes live, else the configured file. A policy that is refused never takes the place of
+//! one that judges.
+
+use super::change::{Change, Terms};
+use super::governor::Governor;
+use super::live::{Document, Live};
+use super::{GovernError, RunError};
+use crate::dataplane::{Dataplane, LivePolicy};
+use crate::policy;
+use crate::store::PolicyRecord;
+use std::path::Path;
+
+/// Subject of the notices about the live policy.
+pub(super) const SUBJECT: &str = "policy";
+
+impl Governor {
+    /// Decides, and makes it so.
+    ///
+    /// # Errors
+    /// Where no policy is live and the one to start with is refused or cannot be read.
+    pub(super) fn start_policy(&self) -> Result<(), RunError> {
+        let (found, current) = self.settle_candidate()?;
+        let Some(found) = found else {
+            if current.is_none() && self.config.policy.is_none() {
+                self.notice(SUBJECT, "no policy is known yet: all packets pass".to_owned());
+                return Ok(());
+            }
+            return self.start_anew(current);
+        };
+        match current {
+            Some(record) if record.digest == found.digest => {
+                self.keep(&found, record);
+                Ok(())
+            }
+            current => {
+                self.set_live(Some(unknown(&found)));
+                let text = format!("generation {} judges, but it is not the stored policy", found.generation);
+                if current.is_none() && self.config.policy.is_none() {
+                    self.notice(SUBJECT, format!("{text}, and no other is known: it is kept"));
+                } else if let Err(error) = self.start_anew(current) {
+                    self.notice(SUBJECT, format!("{text}; it is kept, because: {error}"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What is live, and what the store holds for current once it is settled which side of the last
+    /// change the daemon before this one ended on.
+    fn settle_candidate(&self) -> Result<(Option<LivePolicy>, Option<PolicyRecord>), RunError> {
+        let writer = self.writer();
+        let found = writer.dataplane.as_ref().and_then(Dataplane::live);
+        if let Some(candidate) = writer.store.candidate()? {
+            let went_live = found.as_ref().is_some_and(|found| {
+                (found.digest, found.generation) == (candidate.digest, candidate.generation)
+            });
+            if went_live {
+                writer.store.confirm()?;
+            } else {
+                writer.store.abandon()?;
+            }
+        }
+        Ok((found, writer.store.current()?))
+    }
+
+    /// The policy that judges is the stored one.
+    fn keep(&self, found: &LivePolicy, record: PolicyRecord) {
+        let mut live = unknown(found);
+        live.source = record.source;
+        match policy::parse(&live.source, &record.text) {
+            Ok(policy) => live.document = Some(Document::new(record.text, policy)),
+            // Written by another version; it judges all the same.
+            Err(error) => self.notice(SUBJECT, format!("the stored policy cannot be read any more: {error}")),
+        }
+        tracing::info!(generation = live.generation, source = live.source, "the live policy is kept");
+        if let Some(document) = &live.document
+            && let Err(error) = self.register_targets(&mut self.writer(), document)
+        {
+            self.notice(SUBJECT, format!("redirect targets of the live policy: {error}"));
+        }
+        if let Some(file) = &self.config.policy {
+            self.compare_with_file(file, found);
+        }
+        self.set_live(Some(live));
+    }
+
+    /// Says so where the configured file is not what is live.
+    fn compare_with_file(&self, file: &Path, found: &LivePolicy) {
+        let name = file.display().to_string();
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => {
+                return self
+                    .notice(SUBJECT, format!("{name} cannot be read: {error}; the live policy is kept"));
+            }
+        };
+        match policy::parse(&name, &text) {
+            Ok(policy) if policy::digest(&policy) == found.digest => {}
+            Ok(_) => self.notice(
+                SUBJECT,
+                format!(
+                    "{name} differs from the live policy, which is kept: `gateway policy apply {name}` makes it live"
+                ),
+            ),
+            Err(error) => self.notice(
+                SUBJECT,
+                format!("{name} is not valid, the live policy is kept: {error}"),
+            ),
+        }
+    }
+
+    /// The stored policy, else the configured file, else none.
+    fn start_anew(&self, current: Option<PolicyRecord>) -> Result<(), RunError> {
+        let stored = match current {
+            None => None,
+            Some(record) => match self.restore(record) {
+                Ok(_) => return Ok(()),
+                Err(error) => Some(error),
+            },
+        };
+        match (&self.config.policy, stored) {
+            (Some(file), stored) => {
+                if let Some(error) = stored {
+                    tracing::error!(%error, "the stored policy is refused, the configured one is next");
+                }
+                self.apply_file(file)
+            }
+            (None, Some(error)) => Err(RunError::Policy(Box::new(error))),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn apply_file(&self, file: &Path) -> Result<(), RunError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| RunError::PolicyFile { path: file.to_owned(), source })?;
+        let change = Change::Document { text, source: file.display().to_string() };
+        let report =
+            self.change(change, Terms::default()).map_err(|error| RunError::Policy(Box::new(error)))?;
+        for warning in report.warnings {
+            tracing::warn!(file = warning.file, line = warning.line, "{}", warning.message);
+        }
+        Ok(())
+    }
+
+    /// Applies the configured policy file again, as SIGHUP asks.
+    pub(super) fn reload(&self) {
+        let Some(file) = &self.config.policy else {
+            tracing::warn!("asked to apply the policy file again, but none is configured");
+            return;
+        };
+        match self.apply_file(file) {
+            Ok(()) => tracing::info!(file = %file.display(), generation = self.generation(), "applied again"),
+            Err(RunError::Policy(error)) if matches!(*error, GovernError::Stopping) => {}
+            Err(error) => self.notice(
+                SUBJECT,
+                format!("{} was asked to be applied again, the live policy is kept: {error}", file.display()),
+            ),
+        }
+    }
+}
+
+/// What the kernel alone tells of the live policy.
+fn unknown(found: &LivePolicy) -> Live {
+    Live {
+        generation: found.generation,
+        digest: found.digest,
+        source: "unknown".to_owned(),
+        applied_at_unix_secs: found.applied_at_unix_secs,
+        routes: found.routes,
+        document: None,
+    }
+}

@@ -1,0 +1,129 @@
+//! Every metric there is: first those of `/metrics`, then those of `/metrics/flows`.
+
+use super::family::{Definition, Kind};
+
+macro_rules! catalog {
+    ($($constant:ident = $name:literal, $kind:ident, [$($label:literal),*], $help:literal;)+) => {
+        $(pub const $constant: Definition = Definition {
+            name: $name,
+            help: $help,
+            kind: Kind::$kind,
+            labels: &[$($label),*],
+        };)+
+    };
+}
+
+catalog! {
+    PACKETS = "gateway_packets_total", Counter, ["interface", "hook", "verdict"],
+        "Packets judged, counted on exit.";
+    BYTES = "gateway_bytes_total", Counter, ["interface", "hook", "verdict"],
+        "Bytes of packets judged (frames without FCS).";
+    RECEIVED = "gateway_received_packets_total", Counter, ["interface", "hook"],
+        "Packets received, counted on entry: the sum of the verdicts and what is under way.";
+    RECEIVED_BYTES = "gateway_received_bytes_total", Counter, ["interface", "hook"],
+        "Bytes of packets received.";
+    DROPS = "gateway_drops_total", Counter, ["interface", "reason"],
+        "Packets dropped, by reason.";
+    MALFORMED_PASSED = "gateway_malformed_passed_total", Counter, ["interface", "reason"],
+        "Malformed packets that passed because the policy says so, by what is wrong with them.";
+    ROUTE_PACKETS = "gateway_route_packets_total", Counter, ["route"],
+        "Packets that a route decided; (default), (not_ip), (malformed) and (no_policy) are those that none did.";
+    ROUTE_BYTES = "gateway_route_bytes_total", Counter, ["route"],
+        "Bytes of packets that a route decided.";
+    ROUTES_LEFT_OUT = "gateway_route_series_left_out", Gauge, [],
+        "Routes of the live policy that have no series here, because there are too many.";
+    GENERATION = "gateway_policy_generation", Gauge, [],
+        "Generation of the live policy, 0 while there is none.";
+    APPLIED = "gateway_policy_applied_timestamp_seconds", Gauge, [],
+        "When the live policy was applied, 0 while there is none.";
+    ROUTES = "gateway_policy_routes", Gauge, [],
+        "Routes of the live policy.";
+    EVENTS_RECEIVED = "gateway_events_received_total", Counter, [],
+        "Packet events read since the daemon started.";
+    EVENTS_LOST = "gateway_events_lost_total", Counter, [],
+        "Packet events that found the ring buffer full.";
+    EVENTS_MISSED = "gateway_events_missed_total", Counter, [],
+        "Packet events that some follower was too slow for, since the daemon started.";
+    FLOW_RECORDS = "gateway_flow_records_total", Counter, [],
+        "Flow accounts that left the kernel's memo for the daemon's table.";
+    FLOWS_LOST = "gateway_flows_lost_total", Counter, [],
+        "Flow accounts that found the ring buffer full.";
+    FLOW_PACKETS_LOST = "gateway_flow_packets_lost_total", Counter, [],
+        "Packets in flow accounts that were lost.";
+    FLOW_BYTES_LOST = "gateway_flow_bytes_lost_total", Counter, [],
+        "Bytes in flow accounts that were lost.";
+    TABLE_EVICTED = "gateway_flow_table_evicted_total", Counter, [],
+        "Flows that left the daemon's table because it was full, since the daemon started.";
+    TABLE_EVICTED_PACKETS = "gateway_flow_table_evicted_packets_total", Counter, [],
+        "Packets of flows that left the daemon's table because it was full, since the daemon started.";
+    TABLE_EVICTED_BYTES = "gateway_flow_table_evicted_bytes_total", Counter, [],
+        "Bytes of flows that left the daemon's table because it was full, since the daemon started.";
+    TABLE_EXPIRED = "gateway_flow_table_expired_total", Counter, [],
+        "Flows that left the daemon's table because they were idle, since the daemon started.";
+    MEMO_MISSES = "gateway_memo_misses_total", Counter, [],
+        "Packets that were classified; all other IP packets found their flow in the kernel's memo.";
+    METADATA_REFUSED = "gateway_metadata_refused_total", Counter, [],
+        "Packets whose mark could not be carried to tc, because the driver takes no metadata.";
+    MAP_ENTRIES = "gateway_map_entries", Gauge, ["map"],
+        "Entries in use in a bounded table.";
+    MAP_MAX_ENTRIES = "gateway_map_max_entries", Gauge, ["map"],
+        "Entries that a bounded table can hold.";
+    INTERFACE_MODE = "gateway_interface_mode", Gauge, ["interface", "mode"],
+        "1 for the mode in which an interface is governed: native, generic, tc, or none.";
+    READY = "gateway_ready", Gauge, [],
+        "1 if a policy is live and every configured interface is governed.";
+    STARTED = "gateway_start_time_seconds", Gauge, [],
+        "When the daemon started.";
+    BUILD_INFO = "gateway_build_info", Gauge, ["version", "abi", "object"],
+        "1; the labels tell the daemon's version, the ABI's and the kernel object.";
+}
+
+catalog! {
+    FLOW_PACKETS = "gateway_flow_packets", Gauge,
+        ["interface", "vlan", "protocol", "source", "source_port", "destination", "port", "icmp",
+         "fragment", "verdict", "route"],
+        "Packets of the flows with the most bytes; source=\"other\" is the sum of all other flows.";
+    FLOW_BYTES = "gateway_flow_bytes", Gauge,
+        ["interface", "vlan", "protocol", "source", "source_port", "destination", "port", "icmp",
+         "fragment", "verdict", "route"],
+        "Bytes of the flows with the most bytes; source=\"other\" is the sum of all other flows.";
+    FLOW_COUNT = "gateway_flows", Gauge, [],
+        "Flows known now.";
+    FLOW_SERIES_LEFT_OUT = "gateway_flow_series_left_out_total", Counter, [],
+        "Flows that had no series of their own, added up over all scrapes since the daemon started.";
+}
+
+/// The metrics of `/metrics`.
+pub const NODE: &[Definition] = &[
+    PACKETS,
+    BYTES,
+    RECEIVED,
+    RECEIVED_BYTES,
+    DROPS,
+    MALFORMED_PASSED,
+    ROUTE_PACKETS,
+    ROUTE_BYTES,
+    ROUTES_LEFT_OUT,
+    GENERATION,
+    APPLIED,
+    ROUTES,
+    EVENTS_RECEIVED,
+    EVENTS_LOST,
+    EVENTS_MISSED,
+    FLOW_RECORDS,
+    FLOWS_LOST,
+    FLOW_PACKETS_LOST,
+    FLOW_BYTES_LOST,
+    TABLE_EVICTED,
+    TABLE_EVICTED_PACKETS,
+    TABLE_EVICTED_BYTES,
+    TABLE_EXPIRED,
+    MEMO_MISSES,
+    METADATA_REFUSED,
+    MAP_ENTRIES,
+    MAP_MAX_ENTRIES,
+    INTERFACE_MODE,
+    READY,
+    STARTED,
+    BUILD_INFO,
+];
