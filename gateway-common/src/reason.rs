@@ -126,7 +126,7 @@ impl Reason {
         self as u8 >= Reason::EthTruncated as u8
     }
 
-    /// The bit that stands for this reason in [`crate::image::Header::malformed_drop`].
+    /// The bit that stands for this reason in [`crate::image::HeaderHot::malformed_drop`].
     #[must_use]
     pub const fn bit(self) -> u64 {
         1 << (self as u8)

@@ -1,9 +1,10 @@
-//! The benchmarks' kernel object: puts a fresh frame into the buffer and hands it to the program
-//! under test by a tail call.
+//! The benchmarks' kernel object.
 //!
 //! A test run with `repeat` gives a program its own output as the next input; a program that rewrites
-//! or leaves metadata would be measured on something else from the second run on. The floor is this
-//! very program in front of one that passes everything.
+//! or leaves metadata would be measured on something else from the second run on. So `bench_restore`
+//! puts a fresh frame into the buffer and hands it to the program under test by a tail call; the
+//! floor is the same in front of a program that passes everything. `bench_lru` is a peer: the kernel's
+//! LRU hash map as a flow account, and nothing else. The others make, forward and end live frames.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
@@ -12,10 +13,11 @@ fn main() {}
 #[cfg(target_arch = "bpf")]
 mod program {
     use aya_ebpf::bindings::{xdp_action, xdp_md};
-    use aya_ebpf::btf_maps::{Array, ProgramArray};
-    use aya_ebpf::helpers::bpf_xdp_adjust_meta;
+    use aya_ebpf::btf_maps::{Array, LruHashMap, ProgramArray};
+    use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect, bpf_xdp_adjust_meta};
     use aya_ebpf::macros::{btf_map, xdp};
     use aya_ebpf::programs::XdpContext;
+    use gateway_common::abi::{Count, MAX_CPUS};
 
     /// Words of a frame that are restored: 64 bytes.
     const WORDS: usize = 8;
@@ -39,6 +41,15 @@ mod program {
 
     #[inline(always)]
     fn restore(context: *mut xdp_md) -> Option<u32> {
+        write_next(context)?;
+        // SAFETY: the program's own context; there is nothing to come back to.
+        unsafe { TARGET.tail_call(&XdpContext::new(context), 0) };
+        None
+    }
+
+    /// Writes the next frame over the buffer, and takes metadata away.
+    #[inline(always)]
+    fn write_next(context: *mut xdp_md) -> Option<()> {
         let cursor = CURSOR.get_ptr_mut(0)?;
         // SAFETY: the one element of CURSOR; benchmarks run on one CPU.
         let index = unsafe {
@@ -51,7 +62,7 @@ mod program {
         unsafe {
             let metadata = (*context).data - (*context).data_meta;
             if metadata != 0 {
-                bpf_xdp_adjust_meta(context, 24);
+                bpf_xdp_adjust_meta(context, size_of::<gateway_common::abi::Metadata>() as i32);
             }
         }
         // SAFETY: the context again.
@@ -63,9 +74,86 @@ mod program {
             // SAFETY: the comparison above shows room for all words.
             unsafe { core::ptr::write_volatile((data as *mut u64).add(i), *word) };
         }
-        // SAFETY: the program's own context; there is nothing to come back to.
-        unsafe { TARGET.tail_call(&XdpContext::new(context), 0) };
-        None
+        Some(())
+    }
+
+    /// Flows by addresses and ports, as an LRU hash map keeps them.
+    #[btf_map]
+    static LRU: LruHashMap<[u64; 2], Count, 131_072> = LruHashMap::new();
+
+    /// Accounts flows of frames without options and tags in an LRU hash map.
+    #[xdp(frags)]
+    pub fn bench_lru(ctx: XdpContext) -> u32 {
+        let (data, end) = (ctx.data(), ctx.data_end());
+        if data + 42 > end {
+            return xdp_action::XDP_ABORTED;
+        }
+        // SAFETY: the comparison above shows 42 bytes; addresses at 26, ports at 34.
+        let key = unsafe {
+            let word = |at: usize| core::ptr::read_volatile((data + at) as *const u32) as u64;
+            [word(26) | word(30) << 32, word(34)]
+        };
+        let length = (end - data) as u64;
+        match LRU.get_ptr_mut(key) {
+            Some(count) => {
+                // SAFETY: a live element; a race on it costs a count, as in any such program.
+                let count = unsafe { &mut *count };
+                count.packets += 1;
+                count.bytes += length;
+            }
+            None => {
+                let _ = LRU.insert(key, Count { packets: 1, bytes: length }, 0);
+            }
+        }
+        xdp_action::XDP_PASS
+    }
+
+    /// Element 0: the interface that live frames leave by.
+    #[btf_map]
+    static OUT: Array<u32, 1> = Array::new();
+
+    /// Frames that `bench_drop` ended, by CPU.
+    #[btf_map]
+    static ENDED: Array<u64, MAX_CPUS> = Array::new();
+
+    #[inline(always)]
+    fn out() -> u32 {
+        match OUT.get(0) {
+            // SAFETY: a helper that takes plain numbers.
+            Some(ifindex) => unsafe { bpf_redirect(*ifindex, 0) as u32 },
+            None => xdp_action::XDP_ABORTED,
+        }
+    }
+
+    /// Writes the next frame and sends it out: the generator, run on live frames.
+    #[xdp(frags)]
+    pub fn bench_generate(ctx: XdpContext) -> u32 {
+        match write_next(ctx.ctx) {
+            Some(()) => out(),
+            None => xdp_action::XDP_ABORTED,
+        }
+    }
+
+    /// A bare redirect: the floor of forwarding.
+    #[xdp(frags)]
+    pub fn bench_redirect(_ctx: XdpContext) -> u32 {
+        out()
+    }
+
+    /// Counts what is IPv4, and drops everything: the end of the way.
+    #[xdp(frags)]
+    pub fn bench_drop(ctx: XdpContext) -> u32 {
+        let (data, end) = (ctx.data(), ctx.data_end());
+        // SAFETY: the first comparison shows 14 bytes.
+        if data + 14 > end || unsafe { core::ptr::read_volatile((data + 12) as *const u16) } != 0x0008 {
+            return xdp_action::XDP_DROP;
+        }
+        // SAFETY: a helper without arguments.
+        if let Some(ended) = ENDED.get_ptr_mut(unsafe { bpf_get_smp_processor_id() }) {
+            // SAFETY: this CPU's element.
+            unsafe { *ended += 1 };
+        }
+        xdp_action::XDP_DROP
     }
 
     /// A loop, so that the verifier finds a panic path that the optimizer left.

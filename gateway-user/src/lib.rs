@@ -1,6 +1,11 @@
 //! The user-space half of gateway: policy, compiler, data plane, daemon, control API and command
 //! line. `ARCHITECTURE.md` has the map.
 
+pub mod api;
+pub mod cli;
 pub mod compile;
+pub mod daemon;
 pub mod dataplane;
+pub mod flows;
 pub mod policy;
+pub mod store;

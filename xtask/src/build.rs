@@ -104,6 +104,7 @@ pub fn verify_object(built: &Built) -> Result<()> {
         .env("CARGO", cargo().get_program())
         .env("RUSTC", "rustc")
         .env("CARGO_CFG_TARGET_ARCH", std::env::consts::ARCH)
+        .env("CARGO_TERM_QUIET", "true")
         .stdout(Stdio::null());
     shell::run(&mut builder)?;
     let (first, second) = (fs::read(&built.object)?, fs::read(out.join("gateway.bpf.o"))?);

@@ -1,12 +1,14 @@
 //! `cargo xtask`: everything that is done to this repository, one file a subcommand.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod ci;
 mod demo;
 mod lint;
 mod setup;
 mod shell;
+mod signals;
 mod test;
 mod tidy;
 mod vm;
@@ -38,6 +40,8 @@ enum Command {
     Test,
     /// The object on Linux 6.1, the oldest kernel promised, in a VM.
     Vm,
+    /// What a packet, a policy change and a forwarded frame cost, beside floor and peers.
+    Bench(bench::Arguments),
     /// What CI runs: says what machine this is, then `test`.
     Ci,
 }
@@ -60,6 +64,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lint => lint::run(),
         Command::Test => test::run(),
         Command::Vm => vm::run(),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Ci => ci::run(),
     }
 }

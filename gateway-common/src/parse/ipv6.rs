@@ -48,6 +48,27 @@ pub(super) fn parse<F: Frame + ?Sized>(
     Ok(Transport { offset: start, length: payload_length, fragment_offset: 0 })
 }
 
+/// How far the walk has come.
+struct Walk {
+    /// What stands next.
+    next: u8,
+    /// Bytes of extension headers behind the fixed one.
+    walked: u32,
+    /// See [`Transport::fragment_offset`].
+    fragment_offset: u32,
+}
+
+impl Walk {
+    #[inline(always)]
+    fn goes_on(&self) -> bool {
+        is_extension(self.next) && self.fragment_offset == 0
+    }
+}
+
+/// Walks the extension headers, of which there is one at least.
+///
+/// The six steps are written out: the verifier of Linux 6.1 refuses a loop whose body falls through
+/// to its head, and how the compiler lays a loop out is not ours to say.
 #[inline(always)]
 fn extensions<F: Frame + ?Sized>(
     frame: &F,
@@ -55,42 +76,68 @@ fn extensions<F: Frame + ?Sized>(
     payload_length: u32,
     packet: &mut Packet,
 ) -> Result<Transport, Reason> {
-    let mut next = packet.protocol;
-    let mut walked = 0;
-    let mut fragment_offset = 0;
-    let mut count = 0;
-    while count <= EXTENSIONS {
-        if !is_extension(next) || fragment_offset != 0 {
-            break;
-        }
-        if count == EXTENSIONS {
-            return Err(Reason::Ipv6ExtensionDepth);
-        }
-        if next == protocol::HOP_BY_HOP && count != 0 {
-            return Err(Reason::Ipv6HopByHopOrder);
-        }
-        if walked + 8 > payload_length {
-            return Err(Reason::Ipv6ExtensionTruncated);
-        }
-        let header = frame.header::<8>(start + walked).ok_or(Reason::Ipv6ExtensionTruncated)?;
-        let size = header.byte::<1>() as u32;
-        let length = match next {
-            protocol::FRAGMENT => 8,
-            protocol::AUTHENTICATION => size * 4 + 8,
-            _ => size * 8 + 8,
-        };
-        if walked + length > payload_length {
-            return Err(Reason::Ipv6ExtensionTruncated);
-        }
-        if next == protocol::FRAGMENT {
-            fragment_offset = fragment(header.be16::<2>(), walked, payload_length, packet)?;
-        }
-        next = header.byte::<0>();
-        walked += length;
-        count += 1;
+    const { assert!(EXTENSIONS == 6) };
+    let mut walk = Walk { next: packet.protocol, walked: 0, fragment_offset: 0 };
+    step(frame, start, payload_length, packet, &mut walk)?;
+    later_step(frame, start, payload_length, packet, &mut walk)?;
+    later_step(frame, start, payload_length, packet, &mut walk)?;
+    later_step(frame, start, payload_length, packet, &mut walk)?;
+    later_step(frame, start, payload_length, packet, &mut walk)?;
+    later_step(frame, start, payload_length, packet, &mut walk)?;
+    if walk.goes_on() {
+        return Err(Reason::Ipv6ExtensionDepth);
     }
-    packet.protocol = next;
+    packet.protocol = walk.next;
+    let Walk { walked, fragment_offset, .. } = walk;
     Ok(Transport { offset: start + walked, length: payload_length - walked, fragment_offset })
+}
+
+/// A step behind the first, if there is one to take.
+#[inline(always)]
+fn later_step<F: Frame + ?Sized>(
+    frame: &F,
+    start: u32,
+    payload_length: u32,
+    packet: &mut Packet,
+    walk: &mut Walk,
+) -> Result<(), Reason> {
+    if !walk.goes_on() {
+        return Ok(());
+    }
+    if walk.next == protocol::HOP_BY_HOP {
+        return Err(Reason::Ipv6HopByHopOrder);
+    }
+    step(frame, start, payload_length, packet, walk)
+}
+
+/// Goes over one extension header.
+#[inline(always)]
+fn step<F: Frame + ?Sized>(
+    frame: &F,
+    start: u32,
+    payload_length: u32,
+    packet: &mut Packet,
+    walk: &mut Walk,
+) -> Result<(), Reason> {
+    if walk.walked + 8 > payload_length {
+        return Err(Reason::Ipv6ExtensionTruncated);
+    }
+    let header = frame.header::<8>(start + walk.walked).ok_or(Reason::Ipv6ExtensionTruncated)?;
+    let size = header.byte::<1>() as u32;
+    let length = match walk.next {
+        protocol::FRAGMENT => 8,
+        protocol::AUTHENTICATION => size * 4 + 8,
+        _ => size * 8 + 8,
+    };
+    if walk.walked + length > payload_length {
+        return Err(Reason::Ipv6ExtensionTruncated);
+    }
+    if walk.next == protocol::FRAGMENT {
+        walk.fragment_offset = fragment(header.be16::<2>(), walk.walked, payload_length, packet)?;
+    }
+    walk.next = header.byte::<0>();
+    walk.walked += length;
+    Ok(())
 }
 
 /// The fragment header's word at byte 2; `walked` bytes of extension headers stand before it.

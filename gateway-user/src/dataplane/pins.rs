@@ -69,7 +69,7 @@ impl Pins {
         Ok(self.version_dir().is_dir())
     }
 
-    /// A new, empty state that [`Pins::publish`] makes the real one.
+    /// A new, empty state that [`Staged::publish`] makes the real one.
     pub(super) fn stage(&self, digest: &str) -> Result<Staged<'_>, Error> {
         let dir = self.root.join(STAGING);
         let staged = Staged { pins: self, dir: dir.clone(), published: false };

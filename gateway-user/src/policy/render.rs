@@ -31,6 +31,7 @@ impl Diagnostics {
             if handler.render_report(&mut out, &report).is_err() {
                 let _ = writeln!(out, "{item}"); // writing to a String does not fail
             }
+            out.push('\n');
         }
         if let Some(more @ 1..) = self.items().len().checked_sub(SHOWN_MAX) {
             let _ = writeln!(out, "… and {more} more");
@@ -71,9 +72,10 @@ struct Window {
 
 impl Window {
     fn around(item: &Diagnostic, lines: &[&str]) -> Window {
-        let line = item.line - 1;
+        let line = item.line.saturating_sub(1);
+        let column = item.column.saturating_sub(1);
         let first_line = line.saturating_sub(1);
-        let shown_from = (item.column - 1).saturating_sub(LINE_CHARS_AROUND);
+        let shown_from = column.saturating_sub(LINE_CHARS_AROUND);
         let mut text = String::new();
         let mut span = SourceSpan::from((0, 0));
         for (number, content) in lines.iter().enumerate().take(line + 2).skip(first_line) {
@@ -84,7 +86,7 @@ impl Window {
                 text.push('…');
             }
             if number == line {
-                let start = byte_of_char(cut, item.column - 1 - shown_from);
+                let start = byte_of_char(cut, column - shown_from);
                 let length = byte_of_char(&cut[start..], item.length);
                 span = SourceSpan::from((text.len() + start, length));
             }
@@ -94,7 +96,7 @@ impl Window {
             }
             text.push('\n');
         }
-        Window { name: item.file.clone(), text, first_line, line, column: item.column - 1, span }
+        Window { name: item.file.clone(), text, first_line, line, column, span }
     }
 }
 

@@ -7,7 +7,7 @@ use gateway_common::reason::Reason;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// A value in a document's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Word {
     /// Text that may need quotes.
     Text(String),

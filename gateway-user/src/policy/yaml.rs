@@ -144,7 +144,11 @@ impl Tree {
         let value = if open.is_map {
             let mut items = open.items.into_iter();
             let mut entries = Vec::with_capacity(items.len() / 2);
-            while let (Some(key), Some(value)) = (items.next(), items.next()) {
+            while let (Some(key), Some(mut value)) = (items.next(), items.next()) {
+                // Where nothing stands, the key is what can be shown.
+                if value.span.start == value.span.end && value.is_null() {
+                    value.span = key.span;
+                }
                 entries.push((key, value));
             }
             Value::Map(entries)

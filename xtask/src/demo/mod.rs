@@ -5,7 +5,6 @@ mod daemon;
 mod ledger;
 mod namespace;
 mod network;
-mod signals;
 mod table;
 mod traffic;
 
@@ -18,7 +17,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::setup::{self, Need};
 use crate::shell::{program, root};
-use crate::{build, shell};
+use crate::{build, shell, signals};
 use daemon::Daemon;
 use network::Network;
 use table::Row;

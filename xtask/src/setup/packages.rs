@@ -182,7 +182,7 @@ impl Apt {
             }
         }
         if !names.is_empty() {
-            let options = ["install", "-q", "-y", "--no-install-recommends"];
+            let options = ["install", "-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"];
             change(program("apt-get", options).args(&names).env("DEBIAN_FRONTEND", "noninteractive"))?;
         }
         if packages.contains(PROMTOOL) {

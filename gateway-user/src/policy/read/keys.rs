@@ -1,7 +1,7 @@
 //! A map's keys: known, unknown, twice, missing.
 
 use crate::policy::diagnostics::{Reporter, Span};
-use crate::policy::suggest::did_you_mean;
+use crate::policy::suggest::closest;
 use crate::policy::yaml::{Node, Value};
 
 /// The keys that a map may have.
@@ -19,6 +19,8 @@ pub(super) struct Fields<'n> {
     span: Span,
     what: &'static str,
     entries: Vec<(&'static str, Span, &'n Node)>,
+    /// Keys that were meant, if the suggestions are right.
+    misspelt: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
@@ -35,7 +37,7 @@ impl<'n> Fields<'n> {
     /// The value of a key that must be there.
     pub fn need(&self, key: &str, help: &str, reporter: &mut Reporter<'_>) -> Option<&'n Node> {
         let node = self.get(key);
-        if node.is_none() {
+        if node.is_none() && !self.misspelt.contains(&key) {
             reporter.error(self.span, format!("{} has no `{key}`", self.what), help);
         }
         node
@@ -54,7 +56,12 @@ pub(super) fn fields<'n>(node: &'n Node, keys: &Keys, reporter: &mut Reporter<'_
         reporter.error(node.span, message, format!("its keys are {}", listed(keys.known)));
         return None;
     };
-    let mut found = Fields { span: node.span, what: keys.what, entries: Vec::with_capacity(entries.len()) };
+    let mut found = Fields {
+        span: node.span,
+        what: keys.what,
+        entries: Vec::with_capacity(entries.len()),
+        misspelt: Vec::new(),
+    };
     for (key, value) in entries {
         let Value::Scalar { text, .. } = &key.value else {
             reporter.error(
@@ -65,7 +72,7 @@ pub(super) fn fields<'n>(node: &'n Node, keys: &Keys, reporter: &mut Reporter<'_
             continue;
         };
         let Some(name) = keys.known.iter().find(|known| *known == text) else {
-            unknown(text, key.span, keys, reporter);
+            found.misspelt.extend(unknown(text, key.span, keys, reporter));
             continue;
         };
         if let Some((_, first, _)) = found.entries.iter().find(|(other, ..)| other == name) {
@@ -78,20 +85,26 @@ pub(super) fn fields<'n>(node: &'n Node, keys: &Keys, reporter: &mut Reporter<'_
     Some(found)
 }
 
-fn unknown(text: &str, span: Span, keys: &Keys, reporter: &mut Reporter<'_>) {
+/// Reports a key that is not known; returns the one that was probably meant.
+fn unknown(text: &str, span: Span, keys: &Keys, reporter: &mut Reporter<'_>) -> Option<&'static str> {
     if keys.later.contains(&text) {
         let message = format!("`{text}` is not supported by this version");
-        return reporter.error(span, message, format!("leave it out; {}", known_help(keys)));
+        reporter.error(span, message, format!("leave it out; {}", known_help(keys)));
+        return None;
     }
-    let help = match text {
-        "<<" => "YAML merge keys are not read: write the keys out".to_owned(),
-        _ => did_you_mean(text, keys.known.iter().copied(), || known_help(keys)),
+    let meant = closest(text, keys.known.iter().copied());
+    let help = match (text, meant) {
+        ("<<", _) => "YAML merge keys are not read: write the keys out".to_owned(),
+        (_, Some(meant)) => format!("did you mean `{meant}`?"),
+        (_, None) => known_help(keys),
     };
     reporter.error(span, format!("{} has no key `{text}`", keys.what), help);
+    meant
 }
 
 fn known_help(keys: &Keys) -> String {
-    format!("the keys are {}", listed(keys.known))
+    let verb = if keys.known.len() == 1 { "the key is" } else { "the keys are" };
+    format!("{verb} {}", listed(keys.known))
 }
 
 /// `` `a`, `b` and `c` ``.

@@ -30,7 +30,7 @@ pub(super) fn document(text: &str, reporter: &mut Reporter<'_>) -> Option<Docume
 /// `source_name` is the document's name in diagnostics; nothing is opened.
 ///
 /// # Errors
-/// Everything that is wrong with it. Where all is well, warnings are not told: see [`super::check`].
+/// Everything that is wrong with it. Where all is well, warnings are not told: see [`super::check()`].
 pub fn parse(source_name: &str, text: &str) -> Result<Policy, Diagnostics> {
     let mut reporter = Reporter::new(source_name, text);
     match document(text, &mut reporter) {

@@ -13,7 +13,7 @@ mod tests;
 
 use super::Policy;
 use index::Index;
-use ranges::{Ranges, subtract};
+use ranges::{Ranges, overlap, subtract};
 use region::{AXES, Region, regions};
 use serde::Serialize;
 
@@ -97,10 +97,10 @@ fn union_cover(earlier: &[&Region], region: &Region) -> Option<Vec<usize>> {
     let mut by: [Vec<usize>; AXES] = Default::default();
     for other in earlier {
         let Some(axis) = other.short_on(region) else { continue };
-        let left = subtract(&rest[axis], &other.axes[axis]);
-        if left == rest[axis] {
+        if !overlap(&rest[axis], &other.axes[axis]) {
             continue;
         }
+        let left = subtract(&rest[axis], &other.axes[axis]);
         by[axis].push(other.route);
         if left.is_empty() {
             return Some(std::mem::take(&mut by[axis]));

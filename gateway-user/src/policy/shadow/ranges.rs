@@ -32,6 +32,15 @@ pub(super) fn is_subset(inner: &[(u128, u128)], outer: &[(u128, u128)]) -> bool 
     })
 }
 
+/// Whether a number is in both.
+pub(super) fn overlap(a: &[(u128, u128)], b: &[(u128, u128)]) -> bool {
+    let (few, many) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    few.iter().any(|(first, last)| {
+        let next = many.partition_point(|range| range.1 < *first);
+        many.get(next).is_some_and(|range| range.0 <= *last)
+    })
+}
+
 /// What of `set` is not in `taken`.
 pub(super) fn subtract(set: &[(u128, u128)], taken: &[(u128, u128)]) -> Ranges {
     let mut out = Vec::with_capacity(set.len());
@@ -109,6 +118,7 @@ mod tests {
             let b = union(b.into_iter().map(|(first, length)| (first, first + length)).collect());
             let (in_a, in_b) = (members(&a), members(&b));
             prop_assert_eq!(is_subset(&a, &b), in_a.iter().all(|n| in_b.contains(n)));
+            prop_assert_eq!(overlap(&a, &b), in_a.iter().any(|n| in_b.contains(n)));
             let rest: Vec<u128> = in_a.iter().copied().filter(|n| !in_b.contains(n)).collect();
             prop_assert_eq!(members(&subtract(&a, &b)), rest);
             let blocks: Vec<(u128, u128)> =

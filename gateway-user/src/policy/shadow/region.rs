@@ -19,19 +19,41 @@ pub(super) struct Region {
     /// The route's index in the policy.
     pub route: usize,
     pub axes: [Ranges; AXES],
+    /// The lowest and the highest number on each axis: most pairs are told apart by these.
+    hulls: [(u128, u128); AXES],
 }
 
 impl Region {
+    /// Nothing, if an axis is empty.
+    fn new(route: usize, axes: [Ranges; AXES]) -> Option<Region> {
+        let mut hulls = [ANY; AXES];
+        for (hull, axis) in hulls.iter_mut().zip(&axes) {
+            *hull = (axis.first()?.0, axis.last()?.1);
+        }
+        Some(Region { route, axes, hulls })
+    }
+
     /// Whether this holds all of `other`.
     pub fn covers(&self, other: &Region) -> bool {
-        self.axes.iter().zip(&other.axes).all(|(mine, theirs)| is_subset(theirs, mine))
+        (0..AXES).all(|axis| self.may_cover_on(axis, other))
+            && (0..AXES).all(|axis| is_subset(&other.axes[axis], &self.axes[axis]))
     }
 
     /// The only axis on which this does not hold all of `other`.
     pub fn short_on(&self, other: &Region) -> Option<usize> {
-        let mut short = (0..AXES).filter(|axis| !is_subset(&other.axes[*axis], &self.axes[*axis]));
-        let first = short.next();
-        if short.next().is_some() { None } else { first }
+        let mut short = None;
+        for axis in 0..AXES {
+            let covers = self.may_cover_on(axis, other) && is_subset(&other.axes[axis], &self.axes[axis]);
+            if !covers && short.replace(axis).is_some() {
+                return None;
+            }
+        }
+        short
+    }
+
+    fn may_cover_on(&self, axis: usize, other: &Region) -> bool {
+        let (mine, theirs) = (self.hulls[axis], other.hulls[axis]);
+        mine.0 <= theirs.0 && theirs.1 <= mine.1
     }
 }
 
@@ -48,9 +70,7 @@ pub(super) fn regions(policy: &Policy, ipv6: bool) -> Vec<Region> {
             ports(matches.port.as_ref()),
             ports(matches.source_port.as_ref()),
         ];
-        if axes.iter().all(|axis| !axis.is_empty()) {
-            out.push(Region { route, axes });
-        }
+        out.extend(Region::new(route, axes));
     }
     out
 }

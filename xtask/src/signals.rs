@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM, so that what the demo made is removed.
+//! Ctrl-C and SIGTERM, so that what was made is removed and what was started is ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

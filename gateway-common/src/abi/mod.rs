@@ -8,6 +8,14 @@
 //! `cpu * per_cpu + i`), so that user space reads counters and flows without a system call and the
 //! kernel's look-up is inlined on every supported version.
 
+mod flow;
+mod names;
+mod report;
+
+pub use flow::{FlowAddresses, FlowRecord, MEMO_WAYS, MemoAddresses, MemoLine, MemoSet};
+pub use names::{globals, maps, programs};
+pub use report::{METADATA_MAGIC, Metadata, PacketEvent};
+
 use bytemuck::{Pod, Zeroable};
 
 /// Version of everything in this crate that is shared through maps. Pins live in a folder that
@@ -40,56 +48,6 @@ pub const MEMO_SETS_DEFAULT: u32 = 65_536;
 pub const TELEMETRY_WORDS: usize = 8;
 /// Priority or mark that is not to be set.
 pub const UNSET: u32 = 0;
-
-/// Map names, as in the object and in the pin folder.
-pub mod maps {
-    /// `Array<Control>`, one element, mapped. Writer: user space.
-    pub const CONTROL: &str = "CONTROL";
-    /// `Array<Line>`, mapped: the policy images. Writer: user space, only in lines no live image uses.
-    pub const ARENA: &str = "ARENA";
-    /// `Array<Interface>`, mapped, by the low 16 bits of the interface index. Writer: user space.
-    pub const INTERFACES: &str = "INTERFACES";
-    /// `Array<Egress>`, mapped, by interface slot. Writer: user space.
-    pub const EGRESS: &str = "EGRESS";
-    /// `Array<InterfaceStats>`, mapped, see [`super::stats_index`]. Writer: kernel.
-    pub const STATS: &str = "STATS";
-    /// `Array<ReasonCount>`, mapped, see [`super::reason_index`]. Writer: kernel.
-    pub const REASONS: &str = "REASONS";
-    /// `Array<Count>`, mapped, element `cpu * ROUTE_COUNTERS + slot`. Writer: kernel.
-    pub const ROUTES: &str = "ROUTES";
-    /// `Array<MemoSet>`, mapped, element `cpu * sets + hash`. Writer: kernel.
-    pub const MEMO: &str = "MEMO";
-    /// `Array<MemoAddresses>`, mapped, element as in [`MEMO`]: the addresses of IPv6 flows. Writer: kernel.
-    pub const MEMO_ADDRESSES: &str = "MEMO_ADDRESSES";
-    /// `Array<u64>`, mapped, element `cpu * TELEMETRY_WORDS + Telemetry`. Writer: kernel.
-    pub const TELEMETRY: &str = "TELEMETRY";
-    /// `Array<Scratch>`, by CPU. Writer: kernel.
-    pub const SCRATCH: &str = "SCRATCH";
-    /// Ring buffer of [`super::FlowRecord`]: flows that left the memo. Full: counted, see [`super::Telemetry`].
-    pub const FLOWS: &str = "FLOWS";
-    /// Ring buffer of [`super::PacketEvent`]. Full: counted in [`super::Telemetry::EventsLost`].
-    pub const EVENTS: &str = "EVENTS";
-}
-
-/// Program names, as in the object.
-pub mod programs {
-    /// XDP, every governed interface.
-    pub const XDP: &str = "gateway_xdp";
-    /// tc ingress, every governed interface.
-    pub const TC_INGRESS: &str = "gateway_tc";
-    /// XDP that returns XDP_PASS: the floor of the benchmarks and veth peers in the tests.
-    pub const XDP_PASS: &str = "gateway_pass";
-    /// Returns `bpf_jiffies64` and `bpf_ktime_get_ns` in the first 16 bytes of a test run's packet.
-    pub const CLOCK: &str = "gateway_clock";
-}
-
-/// Constants that the loader sets in the object's read-only data.
-pub mod globals {
-    /// `u32`: memo sets for each CPU, a power of two.
-    pub const MEMO_SETS: &str = "MEMO_SETS";
-    /// `u64`: seed of the memo's hash.
-    pub const MEMO_SEED: &str = "MEMO_SEED";
-}
 
 /// What a packet met with in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -310,139 +268,6 @@ pub const fn reason_index(cpu: u32, slot: u32, reason: u32) -> u32 {
 /// Elements of [`maps::REASONS`] for each CPU.
 pub const REASONS_PER_CPU: usize = MAX_INTERFACES * crate::reason::Reason::COUNT;
 
-/// A line of the per-CPU memo: the account of one flow, and what was decided for it.
-///
-/// A flow lies in set `hash & mask` or in set `(hash >> 32) & mask` of its CPU's part, hash being
-/// [`crate::packet::FlowKey::hash`]. A line is one cache line and is all that an IPv4 packet touches;
-/// an IPv6 flow's addresses lie in [`maps::MEMO_ADDRESSES`] at the same element and way.
-///
-/// A reader in user space copies the line (and addresses) and reads `generation`, `key` and `first`
-/// again: the kernel sets `generation` to 0 before it gives the line to another flow, and writes it
-/// last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct MemoLine {
-    /// See [`crate::packet::FlowKey::words`]. 0: the line is empty.
-    pub key: u64,
-    /// IPv4: `source << 32 | destination`; IPv6: a hash of both addresses, which stand in [`maps::MEMO_ADDRESSES`].
-    pub key_addresses: u64,
-    /// The generation that decided.
-    pub generation: u32,
-    /// Counter slot of the route.
-    pub counter: u32,
-    /// [`Verdict`].
-    pub verdict: u8,
-    /// [`crate::reason::Reason`] of a drop, else 0.
-    pub reason: u8,
-    /// TCP flags seen, all packets' or-ed.
-    pub tcp_flags: u8,
-    /// Interface slot that a redirect goes to.
-    pub egress_slot: u8,
-    /// skb mark, [`UNSET`] if none.
-    pub mark: u32,
-    /// Packets since the line was taken.
-    pub packets: u64,
-    /// Bytes since the line was taken.
-    pub bytes: u64,
-    /// Jiffies (low 32 bits) of the first packet.
-    pub first: u32,
-    /// Jiffies (low 32 bits) of the last packet.
-    pub last: u32,
-    /// skb priority, [`UNSET`] if none.
-    pub priority: u32,
-    /// Zero.
-    pub reserved: u32,
-}
-
-/// Ways of a memo set.
-pub const MEMO_WAYS: usize = 2;
-
-/// A set of the memo.
-pub type MemoSet = [MemoLine; MEMO_WAYS];
-
-/// The addresses of an IPv6 flow, host byte order, high word first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct FlowAddresses {
-    /// Source.
-    pub source: [u64; 2],
-    /// Destination.
-    pub destination: [u64; 2],
-}
-
-/// The addresses of a set's IPv6 flows.
-pub type MemoAddresses = [FlowAddresses; MEMO_WAYS];
-
-/// A flow that left the memo: what [`maps::FLOWS`] carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct FlowRecord {
-    /// The line as it was.
-    pub line: MemoLine,
-    /// Of an IPv6 flow; of an IPv4 flow whatever stood there.
-    pub addresses: FlowAddresses,
-}
-
-/// A sampled packet: what [`maps::EVENTS`] carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct PacketEvent {
-    /// `CLOCK_MONOTONIC` nanoseconds.
-    pub time_ns: u64,
-    /// Source, high word first; IPv4 in the top 32 bits of the first word.
-    pub source: [u64; 2],
-    /// Destination, the same way.
-    pub destination: [u64; 2],
-    /// Arrived on.
-    pub ifindex: u32,
-    /// Frame length, bytes.
-    pub length: u32,
-    /// Counter slot of the route.
-    pub counter: u32,
-    /// The generation that judged.
-    pub generation: u32,
-    /// skb mark given, [`UNSET`] if none.
-    pub mark: u32,
-    /// Source port; 0 without ports.
-    pub source_port: u16,
-    /// Destination port; for ICMP `type << 8 | code`.
-    pub port: u16,
-    /// 4, 6, or 0 for what is not IP or could not be parsed.
-    pub family: u8,
-    /// IP protocol.
-    pub protocol: u8,
-    /// [`Verdict`].
-    pub verdict: u8,
-    /// [`crate::reason::Reason`], 0 if none.
-    pub reason: u8,
-    /// [`Hook`].
-    pub hook: u8,
-    /// TCP flags.
-    pub tcp_flags: u8,
-    /// [`crate::packet::flags`].
-    pub packet_flags: u8,
-    /// Zero.
-    pub reserved: u8,
-}
-
-/// XDP metadata: what XDP tells tc about a packet that passes, in front of the frame.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Metadata {
-    /// [`METADATA_MAGIC`].
-    pub magic: u32,
-    /// skb mark, [`UNSET`] if none.
-    pub mark: u32,
-    /// skb priority, [`UNSET`] if none.
-    pub priority: u32,
-    /// Counter slot of the route.
-    pub counter: u32,
-    /// The generation that judged.
-    pub generation: u32,
-    /// tc redirects the packet to this interface, 0: it passes.
-    pub redirect_ifindex: u32,
-}
-
 /// A CPU's scratch memory: the packet that it is judging.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -454,9 +279,6 @@ pub struct Scratch {
     /// Zero: keeps CPUs from sharing a cache line.
     pub reserved: [u32; 3],
 }
-
-/// "GWM" and the ABI version.
-pub const METADATA_MAGIC: u32 = 0x4757_4D00 | ABI_VERSION;
 
 const _: () = {
     assert!(size_of::<Control>() == 64);

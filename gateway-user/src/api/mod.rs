@@ -1,0 +1,35 @@
+//! The control API: HTTP with JSON on a Unix socket.
+//!
+//! Reading is for everybody who can open the socket (mode 0660: its owner and its group); changing
+//! is for root and the daemon's own user, told by the peer's credentials. Every answer other than
+//! 2xx carries an [`types::ErrorBody`]. `curl --unix-socket /run/gateway/gateway.sock
+//! http://gateway/v1/status` is a client.
+//!
+//! Names in `[]` are query parameters. Writes all take `[base_generation]` (409 `generation_moved`
+//! if the live generation is another one) and `[dry_run=true]` (everything but the flip), and answer
+//! 403 `forbidden` to peers that may only read.
+//!
+//! | method | path | body | answer | errors besides 500 `internal` |
+//! |---|---|---|---|---|
+//! | GET | `/v1/status` | | [`types::Status`] | |
+//! | GET | `/v1/policy` | | [`types::PolicyDocument`] | 404 `no_policy` |
+//! | PUT | `/v1/policy` `[source]` | YAML (`text/yaml`) | [`types::ApplyReport`] | 409, 413 `too_large`, 422 `invalid_policy` |
+//! | POST | `/v1/policy/check` `[source]` | YAML | [`types::CheckReport`] | 413, 422 `invalid_policy` |
+//! | POST | `/v1/policy/diff` `[source]` | YAML | [`types::DiffReport`] | 413, 422 `invalid_policy` |
+//! | GET | `/v1/routes` | | [`types::RouteList`] | |
+//! | POST | `/v1/routes` | [`types::AddRoute`] | [`types::ApplyReport`] | 409 `route_exists`, 422 |
+//! | GET | `/v1/routes/{name}` | | [`types::RouteInfo`] | 404 `no_such_route` |
+//! | PUT | `/v1/routes/{name}` | [`types::RouteSpec`] | [`types::ApplyReport`] | 422; adds it last if it is new |
+//! | PATCH | `/v1/routes/{name}` | [`types::RoutePatch`] | [`types::ApplyReport`] | 404, 422 |
+//! | DELETE | `/v1/routes/{name}` | | [`types::ApplyReport`] | 404 |
+//! | GET | `/v1/flows` `[limit, by, route]` | | [`types::FlowList`] | 400 `bad_request` |
+//! | GET | `/v1/flows/top` `[limit, by, route]` | | [`types::FlowList`] | 400; `by=bytes` unless told |
+//! | GET | `/v1/events` `[limit]` | | [`types::EventList`] | 400 |
+//! | GET | `/v1/events/follow` | | [`types::Event`] a line, `application/x-ndjson`, without end | |
+//! | GET | `/v1/interfaces` | | [`types::InterfaceList`] | |
+//! | POST | `/v1/detach` | | [`types::DetachReport`] | 403 |
+//! | GET | `/openapi.json` | | the OpenAPI 3.1 document | |
+//!
+//! Anything else: 404 `not_found` or 405 `method_not_allowed`.
+
+pub mod types;

@@ -1,0 +1,139 @@
+//! Routes.
+
+use super::Counts;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// A route, in the policy's own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// Unique in the policy. May be left out where the path names it.
+    #[serde(default)]
+    pub name: String,
+    /// All named components must hold.
+    #[serde(default, rename = "match")]
+    pub matches: MatchSpec,
+    /// skb mark; 0 or left out is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
+    /// skb priority; 0 or left out is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u32>,
+    /// What is done.
+    pub action: ActionSpec,
+}
+
+/// Match components; within one, any of the list. Left out or empty: not named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MatchSpec {
+    /// Interface names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Vec<String>>,
+    /// Source addresses or prefixes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Vec<String>>,
+    /// Destination addresses or prefixes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Vec<String>>,
+    /// Protocols: names that the policy knows, or numbers ("tcp", "47").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Vec<String>>,
+    /// Destination ports or ranges ("80", "8000-8099").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Vec<String>>,
+    /// Source ports or ranges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<Vec<String>>,
+}
+
+/// An action: `"pass"`, `"drop"`, `"tx"` or `{"redirect": "eth1"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionSpec {
+    /// To the stack.
+    Pass,
+    /// Dropped.
+    Drop,
+    /// Back out of the interface it came from.
+    Tx,
+    /// Out of the named interface.
+    Redirect(String),
+}
+
+/// `POST /v1/routes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddRoute {
+    /// The new route, with its name.
+    pub route: RouteSpec,
+    /// Where; `last` if left out.
+    #[serde(default)]
+    pub position: Position,
+}
+
+/// A place among the routes: `"first"`, `"last"`, `{"before": "web"}` or `{"after": "web"}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Position {
+    /// Before all others.
+    First,
+    /// Behind all others.
+    #[default]
+    Last,
+    /// Right before the named one.
+    Before(String),
+    /// Right behind the named one.
+    After(String),
+}
+
+/// `PATCH /v1/routes/{name}`: what is left out stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoutePatch {
+    /// Components to replace; an empty list takes the component away.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matches: Option<MatchSpec>,
+    /// 0 takes the mark away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<u32>,
+    /// 0 takes the priority away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u32>,
+    /// What is done from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ActionSpec>,
+    /// Moves the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+}
+
+/// `GET /v1/routes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RouteList {
+    /// The live generation, 0 if none.
+    pub generation: u32,
+    /// In order: the first that matches decides.
+    pub routes: Vec<RouteInfo>,
+    /// Packets that no route decided, by why: `default`, `not_ip`, `malformed`, `no_policy`.
+    pub others: BTreeMap<String, Counts>,
+}
+
+/// A live route with its counters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RouteInfo {
+    /// Its place, from 1.
+    pub position: u32,
+    /// The route.
+    #[serde(flatten)]
+    pub route: RouteSpec,
+    /// What it matches, in words: `from 10.0.0.0/8 protocol tcp port 80,443`; `any` if all.
+    pub match_text: String,
+    /// What it does, in words: `pass`, `redirect eth1`.
+    pub action_text: String,
+    /// Packets and bytes that it decided, for as long as its name has been known.
+    #[serde(flatten)]
+    pub counts: Counts,
+}

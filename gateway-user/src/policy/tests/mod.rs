@@ -1,0 +1,21 @@
+//! Tests of the language as a whole; the parts have theirs beside them.
+
+mod edits;
+mod errors;
+mod generate;
+mod round_trip;
+mod size;
+
+use super::{Policy, parse};
+
+fn policy(text: &str) -> Policy {
+    match parse("policy.yaml", text) {
+        Ok(policy) => policy,
+        Err(diagnostics) => panic!("{}", diagnostics.render(false)),
+    }
+}
+
+/// A policy of these routes.
+fn routes(lines: &str) -> Policy {
+    policy(&format!("version: 1\nroutes:\n{lines}"))
+}

@@ -1,0 +1,60 @@
+//! What a change of policy costs: compiling, and from there to the packet that is judged by it.
+
+use crate::kernel::{Gateway, compiled};
+use crate::policies;
+use anyhow::Result;
+use std::time::{Duration, Instant};
+
+const TIMES: usize = 7;
+
+/// What it is called, the policy of a size, and the size.
+type Case = (&'static str, fn(u32) -> String, u32);
+
+pub fn run() -> Result<()> {
+    println!(
+        "apply: ms, median of {TIMES} changes; live = from the compiled image to the flip, grace period"
+    );
+    println!("       of the change before included\n");
+    println!("{:<28}{:>10}{:>10}{:>10}", "", "read", "compile", "live");
+    let cases: [Case; 4] = [
+        ("10 routes", policies::routes, 10),
+        ("1,000 routes", policies::routes, 1_000),
+        ("10,000 routes", policies::routes, 10_000),
+        ("100,000 from prefixes", policies::prefixes, 100_000),
+    ];
+    for (what, policy, count) in cases {
+        let mut gateway = Gateway::load(true)?;
+        // One entry more or less each time: the tables differ, and cannot be shared.
+        let texts = [policy(count), policy(count - 1)];
+        let mut spent = [const { Vec::new() }; 3];
+        for n in 0..TIMES {
+            let text = &texts[n % 2];
+            let read = Instant::now();
+            gateway_user::policy::parse("bench", text)
+                .map_err(|errors| anyhow::anyhow!(errors.render(false)))?;
+            let read = read.elapsed();
+            let both = Instant::now();
+            let image = compiled(text, &[])?;
+            let both = both.elapsed();
+            let live = Instant::now();
+            gateway.dataplane.apply(&image, [n as u64, 0, 0, 0], 0)?;
+            spent[0].push(read);
+            spent[1].push(both.saturating_sub(read));
+            spent[2].push(live.elapsed());
+        }
+        println!(
+            "{what:<28}{:>10.1}{:>10.1}{:>10.1}",
+            median(&mut spent[0]),
+            median(&mut spent[1]),
+            median(&mut spent[2])
+        );
+    }
+    println!();
+    Ok(())
+}
+
+/// Milliseconds.
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
