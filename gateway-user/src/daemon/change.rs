@@ -14,7 +14,7 @@ use super::{GovernError, diff::diff};
 use crate::api::types::{ApplyReport, CheckReport, DiffReport, Timing};
 use crate::compile::{Image, Names, compile};
 use crate::policy;
-use crate::store::{NewSlots, Slots};
+use crate::store::{NewSlots, PolicyRecord, Slots};
 use gateway_common::abi::COUNTER_DEFAULT;
 use std::collections::HashMap;
 use std::time::Instant;
