@@ -38,6 +38,14 @@ pub enum StoreError {
         /// The format that is known.
         known: u64,
     },
+    /// A file cannot be read, written or removed.
+    #[error("{}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// Reading or writing failed.
     #[error("the store could not be read or written")]
     Database(#[source] Box<redb::Error>),
