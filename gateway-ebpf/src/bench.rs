@@ -77,6 +77,14 @@ mod program {
         Some(())
     }
 
+    /// Leaves metadata and passes: what the restorer's taking it away costs shows in this one too.
+    #[xdp(frags)]
+    pub fn bench_metadata(ctx: XdpContext) -> u32 {
+        // SAFETY: the program's own context; room is made in front of the frame.
+        unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<gateway_common::abi::Metadata>() as i32)) };
+        xdp_action::XDP_PASS
+    }
+
     /// Flows by addresses and ports, as an LRU hash map keeps them.
     #[btf_map]
     static LRU: LruHashMap<[u64; 2], Count, 131_072> = LruHashMap::new();

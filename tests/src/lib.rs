@@ -16,10 +16,12 @@ pub mod netns;
 pub mod object;
 pub mod packet;
 pub mod random;
+pub mod receive;
 pub mod report;
 pub mod testrun;
 pub mod traffic;
 pub mod watch;
+pub mod wire;
 
 /// Where the BPF file system is mounted; each test pins in a folder of its own below.
 pub const BPF_FOLDER: &str = "/sys/fs/bpf";

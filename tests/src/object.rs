@@ -109,8 +109,9 @@ impl Lab {
         for (link, peer) in [(INTERFACE, "peer0"), (TARGET, "peer1"), (TARGET_WITHOUT_XDP, "peer2")] {
             namespace.veth(link, &peers, peer)?;
         }
-        // A veth takes XDP frames where its peer has generic receive offload.
-        let takes_xdp_frames = vec![INTERFACE, TARGET];
+        // A veth takes XDP frames where its peer has generic receive offload; before 6.3 the kernel
+        // does not tell, and nothing is relied upon.
+        let takes_xdp_frames = if kernel_tells_features()? { vec![INTERFACE, TARGET] } else { Vec::new() };
         for peer in ["peer0", "peer1"] {
             peers.run(|| crate::netns::receive_offload(peer, true))?;
         }
@@ -218,5 +219,15 @@ impl Lab {
             Hook::TcIngress => self.programs.tc(frame, ifindex),
         }?;
         Ok(Observed { outcome, delta: self.snapshot().since(&before) })
+    }
+}
+
+/// Whether this kernel tells what its devices can do: since 6.3.
+fn kernel_tells_features() -> Result<bool> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor) >= (6, 3)),
+        _ => anyhow::bail!("kernel release {release}"),
     }
 }

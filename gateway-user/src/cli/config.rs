@@ -12,6 +12,8 @@ pub struct Resolved {
     pub config: Config,
     /// What is logged.
     pub log_level: LogLevel,
+    /// What the kernel side logs.
+    pub kernel_log_level: LogLevel,
 }
 
 /// Why there is no configuration.
@@ -93,6 +95,7 @@ fn over(flags: Settings, file: Settings) -> Settings {
         event_sample: flags.event_sample.or(file.event_sample),
         drop_sample: flags.drop_sample.or(file.drop_sample),
         log_level: flags.log_level.or(file.log_level),
+        kernel_log_level: flags.kernel_log_level.or(file.kernel_log_level),
     }
 }
 
@@ -127,7 +130,11 @@ fn resolve_settings(settings: Settings) -> Result<Resolved, SettingsError> {
         return Err(SettingsError::Range { key: "flow-idle", given: "0s".to_owned(), right: "at least 1s" });
     }
     config.check()?;
-    Ok(Resolved { config, log_level: settings.log_level.unwrap_or(LogLevel::Info) })
+    Ok(Resolved {
+        config,
+        log_level: settings.log_level.unwrap_or(LogLevel::Info),
+        kernel_log_level: settings.kernel_log_level.unwrap_or(LogLevel::Off),
+    })
 }
 
 /// Arena lines in the memory asked for.
@@ -203,12 +210,13 @@ flow-idle: 1m
 event-sample: 0
 drop-sample: 4
 log-level: debug
+kernel-log-level: error
 ";
 
     #[test]
     fn every_key_of_the_file_counts() {
         let resolved = resolved("gateway run", FILE).unwrap();
-        assert_eq!(resolved.log_level, LogLevel::Debug);
+        assert_eq!((resolved.log_level, resolved.kernel_log_level), (LogLevel::Debug, LogLevel::Error));
         assert_eq!(
             resolved.config,
             Config {
@@ -235,9 +243,9 @@ log-level: debug
     fn a_flag_wins_over_the_file() {
         let flags = "gateway run --interface veth0 --policy p.yaml --mode tc --socket /s --socket-group g \
                      --pin-dir /p --state-dir /d --metrics 127.0.0.1:1 --table-memory 1MiB --flow-accounting on \
-                     --flow-sets 64 --flow-table 7 --flow-idle 2s --event-sample 10 --drop-sample 1 --log-level warn";
+                     --flow-sets 64 --flow-table 7 --flow-idle 2s --event-sample 10 --drop-sample 1 --log-level warn --kernel-log-level trace";
         let resolved = resolved(flags, FILE).unwrap();
-        assert_eq!(resolved.log_level, LogLevel::Warn);
+        assert_eq!((resolved.log_level, resolved.kernel_log_level), (LogLevel::Warn, LogLevel::Trace));
         assert_eq!(
             resolved.config,
             Config {
@@ -263,7 +271,7 @@ log-level: debug
     #[test]
     fn nothing_set_is_the_default() {
         let resolved = resolved("gateway run --interface eth0", "").unwrap();
-        assert_eq!(resolved.log_level, LogLevel::Info);
+        assert_eq!((resolved.log_level, resolved.kernel_log_level), (LogLevel::Info, LogLevel::Off));
         assert_eq!(resolved.config, Config { interfaces: vec!["eth0".into()], ..Config::default() });
     }
 

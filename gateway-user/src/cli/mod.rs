@@ -13,6 +13,7 @@ pub use args::Cli;
 pub use client::ClientError;
 pub use config::SettingsError;
 
+use crate::daemon::RunError;
 use args::{Command, DEFAULT_SOCKET};
 use client::Client;
 use std::io;
@@ -64,6 +65,9 @@ pub enum CliError {
     /// The daemon's configuration is wrong.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The daemon did not start, or broke down.
+    #[error(transparent)]
+    Daemon(Box<RunError>),
     /// A file that was named cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -123,6 +127,7 @@ impl CliError {
             CliError::Client(_) | CliError::Ended => 3,
             CliError::Settings(_) | CliError::Read { .. } | CliError::Usage { .. } => 2,
             CliError::Policy { .. }
+            | CliError::Daemon(_)
             | CliError::Declined { .. }
             | CliError::Format { .. }
             | CliError::Output(_)

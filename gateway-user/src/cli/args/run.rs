@@ -64,7 +64,7 @@ pub struct Settings {
     /// Whether flows are accounted for [default: on]
     #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
     pub flow_accounting: Option<OnOff>,
-    /// Sets of the flow memo of each CPU, two flows each, a power of two [default: 32768]
+    /// Sets of the flow memo of each CPU, two flows each, a power of two [default: 65536]
     #[arg(long, value_name = "N")]
     pub flow_sets: Option<u32>,
     /// Flows that the daemon keeps once they left the memo [default: 1000000]
@@ -82,6 +82,9 @@ pub struct Settings {
     /// What the daemon logs [default: info]
     #[arg(long, value_enum, value_name = "off|error|warn|info|debug|trace", hide_possible_values = true)]
     pub log_level: Option<LogLevel>,
+    /// What the kernel side logs; while it is off, the log is not even compiled in [default: off]
+    #[arg(long, value_enum, value_name = "off|error|warn|info|debug|trace", hide_possible_values = true)]
+    pub kernel_log_level: Option<LogLevel>,
 }
 
 /// How programs are attached.

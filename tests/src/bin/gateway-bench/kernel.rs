@@ -14,7 +14,7 @@ use gateway_user::policy;
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
 
 /// Most frames that take turns.
-pub const FRAMES: u32 = 1 << 17;
+pub const FRAMES: u32 = 1 << 20;
 
 /// The bench object, loaded.
 pub struct Bench {
@@ -37,14 +37,18 @@ impl Bench {
         Ok(Bench { frames: frames.try_into()?, cursor: cursor.try_into()?, target: target.try_into()?, ebpf })
     }
 
-    /// The frames to take turns: a power of two of them.
-    pub fn set_frames(&mut self, frames: &[Frame]) -> Result<()> {
+    /// The frames: a power of two of them.
+    pub fn load_frames(&mut self, frames: &[Frame]) -> Result<()> {
         anyhow::ensure!(frames.len().is_power_of_two() && frames.len() <= FRAMES as usize, "frames");
         for (index, frame) in (0..).zip(frames) {
             self.frames.set(index, frame, 0)?;
         }
-        self.cursor.set(0, [0, frames.len() as u32 - 1], 0)?;
-        Ok(())
+        self.take_turns(frames.len() as u32)
+    }
+
+    /// The first so many of the frames take turns from now on: a power of two.
+    pub fn take_turns(&mut self, count: u32) -> Result<()> {
+        Ok(self.cursor.set(0, [0, count - 1], 0)?)
     }
 
     /// The interface that live frames leave by.
@@ -72,17 +76,12 @@ impl Bench {
         Ok(self.program(name)?.fd()?.try_clone()?)
     }
 
-    /// Nanoseconds of one run of a program behind the restorer: the best of several rounds, since
-    /// whatever else the machine does only adds.
-    pub fn measure(&mut self, program: &ProgramFd, rounds: u32, repeat: u32) -> Result<f64> {
+    /// Nanoseconds of one run of a program behind the restorer, the mean of `repeat`.
+    pub fn measure(&mut self, program: &ProgramFd, repeat: u32) -> Result<f64> {
         self.target.set(0, program, 0)?;
-        let mut best = f64::MAX;
-        for _ in 0..rounds {
-            let restore = self.program("bench_restore")?;
-            let options = TestRunOptions { data_in: Some(&[0; 64]), repeat, ..Default::default() };
-            best = best.min(restore.test_run(options)?.duration.as_nanos() as f64);
-        }
-        Ok(best)
+        let restore = self.program("bench_restore")?;
+        let options = TestRunOptions { data_in: Some(&[0; 64]), repeat, ..Default::default() };
+        Ok(restore.test_run(options)?.duration.as_nanos() as f64)
     }
 
     /// Sends `count` live frames.

@@ -62,7 +62,7 @@ pub fn run() -> Result<()> {
                 frame(&ETHERNET, Flow { source, destination: Ipv4Addr::new(10, 0, 0, 1), port: 80 })
             })
             .collect();
-        bench.set_frames(&frames)?;
+        bench.load_frames(&frames)?;
         bench.set_out(nix::net::if_::if_nametoindex("out")?)?;
         Ok(bench)
     })?;

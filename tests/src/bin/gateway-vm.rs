@@ -1,0 +1,61 @@
+//! For a virtual machine with another kernel: loads the object, runs every golden packet at both
+//! hooks, sends real frames in every mode, and says how it went in one line: `VM PASS <checks>` or
+//! `VM FAIL <what>`.
+
+use anyhow::{Context, Result, ensure};
+use gateway_common::abi::Hook;
+use gateway_tests::golden::run::{Outcome, run};
+use gateway_tests::object::Lab;
+use gateway_tests::wire;
+use gateway_user::dataplane::Mode;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match all() {
+        Ok(checks) => {
+            println!("VM PASS {checks}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("VM FAIL {}", format!("{error:#}").replace('\n', " | "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs everything; gives back how many packets were checked.
+fn all() -> Result<u64> {
+    let mut checks = 0;
+    for hook in Hook::ALL {
+        let outcome = golden(hook).with_context(|| format!("golden packets at {}", hook.name()))?;
+        println!("golden packets at {}: {} run, {} not", hook.name(), outcome.run, outcome.skipped.len());
+        for (row, reason) in &outcome.skipped {
+            println!("not run: {row}: {reason}");
+        }
+        for failure in &outcome.failed {
+            println!("{failure}");
+        }
+        ensure!(
+            outcome.failed.is_empty(),
+            "{} golden packets failed at {}",
+            outcome.failed.len(),
+            hook.name()
+        );
+        checks += outcome.run as u64;
+    }
+    for mode in [Mode::Native, Mode::Generic, Mode::Tc] {
+        for offload in [false, true] {
+            let done =
+                wire::run(mode, offload).with_context(|| format!("real frames, {mode:?}, {offload}"))?;
+            println!("real frames, {}, offload {offload}: {} sent", done.mode.name(), done.sent);
+            checks += done.sent;
+        }
+    }
+    Ok(checks)
+}
+
+/// On a thread of its own, since a laboratory keeps its thread in its namespace.
+fn golden(hook: Hook) -> Result<Outcome> {
+    let thread = std::thread::spawn(move || run(&mut Lab::new(hook)?));
+    thread.join().map_err(|_| anyhow::anyhow!("panicked"))?
+}
