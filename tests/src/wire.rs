@@ -10,6 +10,7 @@ use crate::receive::{FrameSocket, MarkSocket};
 use crate::traffic::Sender;
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi::{COUNTER_DEFAULT, COUNTER_FIRST_ROUTE, Verdict};
+use gateway_common::reason::Reason;
 use gateway_user::compile::{Names, compile};
 use gateway_user::dataplane::{AttachedMode, Dataplane, Mode, Options};
 use std::net::Ipv4Addr;
@@ -31,7 +32,10 @@ routes:
   - {name: dropped, match: {protocol: udp, port: 8}, action: drop}
   - {name: back, match: {protocol: udp, port: 10}, action: tx}
   - {name: on, match: {protocol: udp, port: 11}, action: {redirect: back0}}
+  - {name: tagged, match: {protocol: udp, port: 12}, action: {redirect: back0}}
 ";
+
+const ROUTES: [&str; 5] = ["marked", "dropped", "back", "on", "tagged"];
 
 struct WireNames;
 
@@ -40,8 +44,7 @@ impl Names for WireNames {
         (name == "back0").then_some(BACKEND_SLOT)
     }
     fn counter_slot(&self, route: &str) -> u32 {
-        let routes = ["marked", "dropped", "back", "on"];
-        COUNTER_FIRST_ROUTE + routes.iter().position(|name| *name == route).unwrap_or(routes.len()) as u32
+        COUNTER_FIRST_ROUTE + ROUTES.iter().position(|name| *name == route).unwrap_or(ROUTES.len()) as u32
     }
 }
 
@@ -95,13 +98,15 @@ fn governed(mode: Mode, client: &Namespace, backend: &Namespace) -> Result<Wire>
     let onward = backend.run(|| FrameSocket::open("b0", PATIENCE))?;
     let frame = |port| {
         let frame = Frame::new().macs(CLIENT_MAC, GATEWAY_MAC).ipv4("192.0.2.77", "192.0.2.1");
-        frame.udp(4242, port).payload(40).bytes()
+        frame.udp(4242, port).payload(40)
     };
     let readers = dataplane.readers();
-    let slots = COUNTER_DEFAULT..COUNTER_FIRST_ROUTE + 4;
+    let slots = COUNTER_DEFAULT..COUNTER_FIRST_ROUTE + ROUTES.len() as u32;
     let before = Snapshot::take(&readers, [SLOT, BACKEND_SLOT], slots.clone());
-    let ports = [7, 8, 9, 10, 11];
-    let frames: Vec<Vec<u8>> = ports.into_iter().map(frame).collect();
+    // The outer tag is in the bytes at XDP, and beside them at tc.
+    let tagged = frame(12).tag(100).tag(200);
+    let frames = [frame(7), frame(8), frame(9), frame(10), frame(11), tagged.clone(), tagged.tag(300)];
+    let frames = frames.map(|frame| frame.bytes());
     client.run(|| {
         let sender = Sender::open("c0")?;
         let frames: Vec<&[u8]> = frames.iter().map(Vec::as_slice).collect();
@@ -119,15 +124,21 @@ fn governed(mode: Mode, client: &Namespace, backend: &Namespace) -> Result<Wire>
         ensure!(back == swapped, "{}: came back as {back:02x?}", place());
         let on = onward.next_frame()?.with_context(|| format!("{}: none went on", place()))?;
         ensure!(on == frames[4], "{}: went on as {on:02x?}", place());
+        // Where the kernel has taken the outer tag off before a packet socket sees the frame.
+        let on = onward.next_frame()?.with_context(|| format!("{}: none went on tagged", place()))?;
+        let without = [&frames[5][..12], &frames[5][16..]].concat();
+        ensure!(on == frames[5] || on == without, "{}: went on tagged as {on:02x?}", place());
     }
     let delta = Snapshot::take(&readers, [SLOT, BACKEND_SLOT], slots).since(&before);
     delta.conserved().map_err(anyhow::Error::msg)?;
-    let sent = EACH * ports.len() as u64;
+    let sent = EACH * frames.len() as u64;
     let verdicts = delta.stats.values().next().context("nothing was counted")?.verdicts;
     let by = |verdict: Verdict| verdicts[verdict as usize].packets;
     let fates = [by(Verdict::Pass), by(Verdict::Drop), by(Verdict::Tx), by(Verdict::Redirect)];
-    ensure!(fates == [2 * EACH, EACH, EACH, EACH], "counted {fates:?}: {delta:?}");
-    for route in ["marked", "dropped", "back", "on"] {
+    ensure!(fates == [2 * EACH, 2 * EACH, EACH, 2 * EACH], "counted {fates:?}: {delta:?}");
+    let three_tags = delta.reasons.get(&(SLOT, Reason::VlanDepth)).copied();
+    ensure!(three_tags == Some((EACH, 0)), "three tags: {three_tags:?}");
+    for route in ROUTES {
         let counted = delta.routes.get(&WireNames.counter_slot(route)).map_or(0, |count| count.packets);
         ensure!(counted == EACH, "route {route}: {counted} counted of {EACH}");
     }

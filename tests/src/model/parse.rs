@@ -164,7 +164,10 @@ fn ipv6(bytes: &[u8], vlan: u16) -> Result<Parsed, Unparsed> {
         };
         let behind = payload.get(size..).ok_or(truncated)?;
         if next == 44 {
+            // A second fragment header does not make the packet whole again.
+            let more = fragment.more;
             fragment = fragment_header(payload, behind, unfragmentable)?;
+            fragment.more |= more;
         }
         next = payload[0];
         payload = behind;

@@ -75,6 +75,7 @@ fn show_modes(daemon: &Daemon) -> Result<()> {
 
 /// Sends the packets, and prints what everyone counted; whether they agree.
 fn show(network: &Network, daemon: &Daemon) -> Result<bool> {
+    println!("{:>10}  TCP and UDP over IPv4 and IPv6, from the client", "sending");
     traffic::serve(network)?;
     traffic::send(&network.client)?;
     let start = Instant::now();
@@ -119,7 +120,7 @@ fn invite(network: &Network, daemon: &Daemon) {
   g='{}'
   $g status
   $g route list
-  $g route set web --mark 0x99                # the next packet has it
+  $g route set web --mark 0x99                             # the next packet has it
   $g route add no-ping --protocol icmp --action drop --first
   $g policy diff {examples}/lockdown.yaml
   $g policy apply {examples}/lockdown.yaml
@@ -128,8 +129,8 @@ fn invite(network: &Network, daemon: &Daemon) {
   $g event follow
 
   ip netns exec {client} ping -c 3 198.51.100.10
-  ip netns exec {client} iperf3 -c 198.51.100.10 -t 20     # route web; watch it with flow top
-  ip netns exec {gateway} nft list counters           # what the gateway's stack saw, by mark
+  ip netns exec {client} iperf3 -c 198.51.100.10 -t 20     # by route web: see flow top
+  ip netns exec {gateway} nft list set inet demo marks     # the client's packets, by mark
   {metrics}
   {metrics} | promtool check metrics
 ",

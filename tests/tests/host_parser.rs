@@ -1,0 +1,91 @@
+//! The parser that both sides share, run on the host against the model: many more frames than the
+//! kernel can be asked about, and those that no kernel lets through to a program.
+
+use anyhow::{Result, ensure};
+use gateway_common::packet::{Packet, flags, ipv4_address};
+use gateway_common::parse::{Carries, parse};
+use gateway_tests::generate::frame;
+use gateway_tests::golden::rows;
+use gateway_tests::model::{self, Parsed, Unparsed};
+use gateway_tests::packet::show::describe;
+use gateway_tests::random::{Random, seed};
+use gateway_tests::report::report;
+use std::net::IpAddr;
+
+const RANDOM_FRAMES: usize = 300_000;
+
+fn address(address: IpAddr) -> [u64; 2] {
+    match address {
+        IpAddr::V4(address) => ipv4_address(address.to_bits()),
+        IpAddr::V6(address) => [(address.to_bits() >> 64) as u64, address.to_bits() as u64],
+    }
+}
+
+/// What the model read, in the other's words.
+fn in_words(parsed: &Parsed) -> Packet {
+    let mut bits = 0;
+    for (set, bit) in [
+        (parsed.later_fragment, flags::LATER_FRAGMENT),
+        (parsed.first_fragment, flags::FIRST_FRAGMENT),
+        (parsed.ports.is_some(), flags::HAS_PORTS),
+        (parsed.icmp.is_some(), flags::HAS_ICMP),
+    ] {
+        bits |= if set { bit } else { 0 };
+    }
+    let icmp = parsed.icmp.map(|(kind, code)| u16::from_be_bytes([kind, code]));
+    Packet {
+        source: address(parsed.source),
+        destination: address(parsed.destination),
+        source_port: parsed.ports.map_or(0, |(source, _)| source),
+        port: parsed.ports.map(|(_, destination)| destination).or(icmp).unwrap_or(0),
+        family: if parsed.source.is_ipv4() { 4 } else { 6 },
+        protocol: parsed.protocol,
+        flags: bits,
+        tcp_flags: parsed.tcp_flags,
+        vlan: parsed.vlan,
+        ..Packet::default()
+    }
+}
+
+fn compare(frame: &[u8]) -> Result<()> {
+    let mut packet = Packet::default();
+    let got = parse(frame, &mut packet);
+    // Offsets are the parser's own business.
+    (packet.l3_offset, packet.end) = (0, 0);
+    let same = match (model::parse(frame), got) {
+        (Ok(parsed), Ok(Carries::Ip)) => packet == in_words(&parsed),
+        (Err(Unparsed::NotIp), Ok(Carries::Other)) => true,
+        (Err(Unparsed::Malformed(wanted)), Err(reason)) => wanted == reason,
+        _ => false,
+    };
+    let text = || format!("model {:?}\nparser {got:?} {packet:?}\n{}", model::parse(frame), describe(frame));
+    ensure!(same, "{}", text());
+    Ok(())
+}
+
+#[test]
+fn every_golden_frame_cut_at_every_length() -> Result<()> {
+    let mut count = 0u64;
+    for row in rows() {
+        // Long ones differ in nothing but their payload.
+        for length in 0..=row.frame.len().min(256) {
+            compare(&row.frame[..length])?;
+            count += 1;
+        }
+        compare(&row.frame)?;
+    }
+    report("host_parser", "host_frames_cut", count);
+    Ok(())
+}
+
+#[test]
+fn random_frames() -> Result<()> {
+    let seed = seed();
+    report("host_parser", "seed", format!("{seed:#x}"));
+    let mut random = Random::new(seed);
+    for _ in 0..RANDOM_FRAMES {
+        compare(&frame(&mut random))?;
+    }
+    report("host_parser", "host_frames_random", RANDOM_FRAMES);
+    Ok(())
+}
