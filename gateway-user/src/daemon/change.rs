@@ -17,6 +17,7 @@ use crate::policy;
 use crate::store::{NewSlots, PolicyRecord, Slots};
 use gateway_common::abi::COUNTER_DEFAULT;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What is to become of the policy.
@@ -44,7 +45,7 @@ pub struct Terms {
 
 /// A policy that was read and could go live.
 pub(super) struct Candidate {
-    pub document: Document,
+    pub document: Arc<Document>,
     pub digest: [u64; 4],
     pub source: String,
     findings: Findings,
@@ -224,11 +225,11 @@ impl Governor {
 fn read(text: &str, source: &str) -> Result<Candidate, GovernError> {
     let (policy, diagnostics) = policy::check(source, text);
     let Some(policy) = policy else {
-        return Err(report::invalid(source, &diagnostics));
+        return Err(report::invalid(&format!("the policy from {source}"), &diagnostics));
     };
     let digest = policy::digest(&policy);
     Ok(Candidate {
-        document: Document::new(text.to_owned(), policy),
+        document: Arc::new(Document::new(text.to_owned(), policy)),
         digest,
         source: source.to_owned(),
         findings: Findings::of_document(diagnostics),
@@ -246,7 +247,12 @@ fn edited(live: Option<&Live>, edit: Edit) -> Result<Candidate, GovernError> {
     let source = edit.source();
     let policy = edit.apply(policy)?;
     let digest = policy::digest(&policy);
-    Ok(Candidate { document: Document::canonical(policy), digest, source, findings: Findings::of_edit() })
+    Ok(Candidate {
+        document: Arc::new(Document::canonical(policy)),
+        digest,
+        source,
+        findings: Findings::of_edit(),
+    })
 }
 
 fn compare(live: Option<&Live>, document: &Document) -> crate::api::types::PolicyDiff {

@@ -9,6 +9,7 @@ use super::start;
 use crate::api::types::Timing;
 use crate::store::{self, NewSlots, PolicyRecord};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 impl Governor {
@@ -60,7 +61,7 @@ impl Governor {
             source: source.clone(),
             applied_at_unix_secs,
             routes: document.policy.routes.len() as u32,
-            document: Some(document.clone()),
+            document: Some(Arc::clone(document)),
         }));
         self.clear_notice(start::SUBJECT);
         self.publish_interfaces(writer);

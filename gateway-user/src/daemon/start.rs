@@ -12,6 +12,7 @@ use crate::dataplane::{Dataplane, LivePolicy};
 use crate::policy;
 use crate::store::{PolicyRecord, Store, StoreError};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Subject of the notices about the live policy.
 pub(super) const SUBJECT: &str = "policy";
@@ -56,7 +57,7 @@ impl Governor {
         let mut live = unknown(found);
         live.source = record.source;
         match policy::parse(&live.source, &record.text) {
-            Ok(policy) => live.document = Some(Document::new(record.text, policy)),
+            Ok(policy) => live.document = Some(Arc::new(Document::new(record.text, policy))),
             // Written by another version; it judges all the same.
             Err(error) => self.notice(SUBJECT, format!("the stored policy cannot be read any more: {error}")),
         }
