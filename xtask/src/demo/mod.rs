@@ -46,8 +46,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     show_modes(&daemon)?;
     signals::check()?;
 
-    let agreed = show(&network, &daemon).inspect_err(|_| daemon.show_log())?;
-    if !agreed {
+    let agreed = show(&network, &daemon);
+    signals::check()?;
+    if !agreed.inspect_err(|_| daemon.show_log())? {
         daemon.show_log();
         bail!("the counts differ");
     }
