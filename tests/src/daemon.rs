@@ -82,7 +82,7 @@ impl<'a> Daemon<'a> {
                 self.child = None;
                 bail!("the daemon ended at its start: {status}\n{}", self.log());
             }
-            if self.get("/readyz").is_ok() && self.client(&["status"])?.code == 0 {
+            if self.get("/healthz").is_ok() && self.client(&["status"])?.code == 0 {
                 return Ok(());
             }
             ensure!(start.elapsed() < START_LIMIT, "the daemon does not answer\n{}", self.log());

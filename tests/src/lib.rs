@@ -13,6 +13,7 @@ pub mod generate;
 pub mod golden;
 pub mod model;
 pub mod netns;
+pub mod network;
 pub mod object;
 pub mod packet;
 pub mod random;
