@@ -232,6 +232,21 @@ fn a_refusal_is_1() {
 }
 
 #[test]
+fn what_is_wrong_with_flags_is_told_without_their_json() {
+    let diagnostic = json!({"severity": "error", "message": "there is no protocol `tpc`", "file": "request",
+                            "line": 1, "column": 20, "length": 3, "help": "did you mean `tcp`?"});
+    let invalid = json!({"code": "invalid_policy", "message": "request is not valid: 1 error",
+                         "diagnostics": [diagnostic], "rendered": "request:1:20: ..."});
+    let daemon = Daemon::start(vec![("POST /v1/routes", refusal(422, &invalid))]);
+    assert_output(
+        &daemon.gateway("route add web --protocol tpc --action pass"),
+        1,
+        "",
+        "error: request is not valid: 1 error\n  there is no protocol `tpc`\n    help: did you mean `tcp`?\n",
+    );
+}
+
+#[test]
 fn wrong_usage_is_2() {
     let daemon = Daemon::start(vec![]);
     for arguments in [

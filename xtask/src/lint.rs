@@ -62,6 +62,6 @@ fn documentation() -> Result<()> {
         cargo()
             .args(["doc", "--locked", "--workspace", "--exclude", "gateway-ebpf"])
             .args(["--no-deps", "--document-private-items"])
-            .env("RUSTDOCFLAGS", "-Dwarnings"),
+            .env("RUSTDOCFLAGS", "-Dwarnings -Arustdoc::private_intra_doc_links"),
     )
 }

@@ -102,25 +102,10 @@ impl ApiError {
                 error.rendered = Some(rendered.clone());
             }
             ApiError::Govern(GovernError::Moved { live, .. }) => error.generation = Some(*live),
-            ApiError::Govern(GovernError::Store(store)) => {
-                error.message = chain(store);
-            }
             _ => {}
         }
         ErrorBody { error }
     }
-}
-
-/// An error and all that caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn govern_kind(error: &GovernError) -> (StatusCode, &'static str) {
@@ -151,7 +136,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.kind().0;
         if status.is_server_error() {
-            tracing::error!(error = %chain(&self), "a control request failed");
+            tracing::error!(error = %self, "a control request failed");
         }
         (status, Json(self.body())).into_response()
     }

@@ -1,15 +1,18 @@
 //! What handlers take from a request, with our own errors for what does not fit.
 
 use super::error::ApiError;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 /// Longest policy document, bytes: some two million prefixes.
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 20;
 /// Longest body of any other request, bytes.
 pub const JSON_BYTES_MAX: usize = 8 << 20;
+/// Longest body that is read to its end though it is too long, bytes.
+const DISCARDED_BYTES_MAX: usize = 1 << 30;
 
 /// Query parameters; unknown ones are refused.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,18 +51,23 @@ pub async fn document(body: Body) -> Result<String, ApiError> {
     })
 }
 
-async fn read(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
-    match to_bytes(body, limit).await {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(error) => {
-            let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-            while let Some(error) = cause {
-                if error.is::<http_body_util::LengthLimitError>() {
-                    return Err(ApiError::TooLarge { limit });
-                }
-                cause = error.source();
-            }
-            Err(ApiError::BadRequest { message: format!("the body could not be read: {error}") })
+/// Reads a body. One that is too long is read to its end all the same, within reason, and thrown
+/// away: closed early, the peer would see a broken connection instead of the answer.
+async fn read(mut body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let mut bytes = Vec::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let broken = |error| ApiError::BadRequest { message: format!("the body could not be read: {error}") };
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        length += data.len();
+        if length > DISCARDED_BYTES_MAX {
+            break;
+        }
+        if length <= limit {
+            bytes.extend_from_slice(&data);
+        } else {
+            bytes = Vec::new();
         }
     }
+    if length > limit { Err(ApiError::TooLarge { limit }) } else { Ok(bytes) }
 }

@@ -1,5 +1,6 @@
 //! HTTP with JSON over the daemon's Unix socket.
 
+use super::target::Target;
 use crate::api::types::{ErrorBody, ErrorInfo};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -75,10 +76,17 @@ fn unreachable_because(error: &io::Error) -> String {
     }
 }
 
-/// A refusal as text: the diagnostics with their source lines, what is wrong, and the remedy.
+/// A refusal as text: what is wrong, the diagnostics with their source lines, and the remedy.
 fn refusal(error: &ErrorInfo) -> String {
     let mut text = error.message.clone();
-    if let Some(rendered) = error.rendered.as_deref().filter(|rendered| !rendered.is_empty()) {
+    if !error.diagnostics.is_empty() && error.diagnostics.iter().all(|found| found.file == REQUEST) {
+        for found in &error.diagnostics {
+            text = format!("{text}\n  {}", found.message);
+            if let Some(help) = &found.help {
+                text = format!("{text}\n    help: {help}");
+            }
+        }
+    } else if let Some(rendered) = error.rendered.as_deref().filter(|rendered| !rendered.is_empty()) {
         text = format!("{text}\n{}", rendered.trim_end());
     }
     if let Some(help) = &error.help {
@@ -87,52 +95,9 @@ fn refusal(error: &ErrorInfo) -> String {
     text
 }
 
-/// A path of the API, with its query.
-#[derive(Clone, Debug)]
-pub struct Target {
-    text: String,
-    queried: bool,
-}
-
-impl Target {
-    /// The path itself.
-    #[must_use]
-    pub fn new(path: &str) -> Target {
-        Target { text: path.to_owned(), queried: false }
-    }
-
-    /// With one more segment, whatever characters it holds.
-    #[must_use]
-    pub fn segment(mut self, name: &str) -> Target {
-        self.text.push('/');
-        encode(&mut self.text, name);
-        self
-    }
-
-    /// With a query parameter, if it has a value.
-    #[must_use]
-    pub fn query(mut self, key: &str, value: Option<impl ToString>) -> Target {
-        if let Some(value) = value {
-            self.text.push(if self.queried { '&' } else { '?' });
-            self.text.push_str(key);
-            self.text.push('=');
-            encode(&mut self.text, &value.to_string());
-            self.queried = true;
-        }
-        self
-    }
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters.
-fn encode(into: &mut String, text: &str) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            into.push(char::from(byte));
-        } else {
-            into.push_str(&format!("%{byte:02X}"));
-        }
-    }
-}
+/// The file that diagnostics name where the body of a request is wrong: made of flags here, it is
+/// nothing that anybody wrote, and its source lines would only puzzle.
+const REQUEST: &str = "request";
 
 /// The daemon behind a socket. Each request takes a connection of its own.
 #[derive(Clone, Debug)]
@@ -233,7 +198,8 @@ impl Client {
             http1::handshake(TokioIo::new(stream)).await.map_err(|source| self.broken(source))?;
         // Its outcome reaches the caller through the response; the task ends with the connection.
         tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(&target.text).header(header::HOST, "gateway");
+        let mut request =
+            Request::builder().method(method).uri(target.as_str()).header(header::HOST, "gateway");
         let bytes = match body {
             Some((content_type, bytes)) => {
                 request = request.header(header::CONTENT_TYPE, content_type);

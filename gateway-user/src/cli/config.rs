@@ -1,9 +1,10 @@
 //! Raw arguments and configuration file → the daemon's resolved configuration.
 
 use super::args::{LogLevel, Metrics, Mode, OnOff, RunArgs, Settings};
+use super::config_file;
 use crate::daemon::{self, Config, ConfigError};
 use gateway_common::abi::Line;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What `gateway run` runs with.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,12 +29,12 @@ pub enum SettingsError {
         source: std::io::Error,
     },
     /// The file does not hold what it should.
-    #[error("{}: {message}", path.display())]
+    #[error("{} is not a configuration\n{rendered}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and where.
-        message: String,
+        /// What is wrong, and where, with the source line.
+        rendered: String,
     },
     /// A value is out of range.
     #[error("`{key}` is {given}, but must be {right}")]
@@ -56,24 +57,11 @@ pub enum SettingsError {
 /// An unreadable file, an unknown key, a value out of range.
 pub fn resolve(args: RunArgs, socket: Option<PathBuf>) -> Result<Resolved, SettingsError> {
     let file = match &args.config {
-        Some(path) => read_file(path)?,
+        Some(path) => config_file::read(path)?,
         None => Settings::default(),
     };
     let flags = Settings { socket, ..args.settings };
     resolve_settings(over(flags, file))
-}
-
-/// Reads a configuration file.
-fn read_file(path: &Path) -> Result<Settings, SettingsError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-    parse_file(&text).map_err(|message| SettingsError::Parse { path: path.to_owned(), message })
-}
-
-/// The settings in a configuration file's text; an empty file sets nothing.
-fn parse_file(text: &str) -> Result<Settings, String> {
-    let settings: Option<Settings> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-    Ok(settings.unwrap_or_default())
 }
 
 /// Each key from `flags`, or else from `file`.
@@ -188,8 +176,8 @@ mod tests {
     fn resolved(flags: &str, file: &str) -> Result<Resolved, SettingsError> {
         let cli = Cli::try_parse_from(flags.split_whitespace()).unwrap();
         let Command::Run(args) = cli.command else { panic!("not run: {flags}") };
-        let file =
-            parse_file(file).map_err(|message| SettingsError::Parse { path: "test".into(), message })?;
+        let file = config_file::parse("test", file)
+            .map_err(|found| SettingsError::Parse { path: "test".into(), rendered: found.render(false) })?;
         resolve_settings(over(Settings { socket: cli.socket, ..args.settings }, file))
     }
 
@@ -291,10 +279,25 @@ kernel-log-level: error
             message("gateway run --interface a --flow-sets 100", ""),
             "`flow-sets` is 100, but must be a power of two from 64 to 4194304"
         );
+        assert_eq!(
+            message("gateway run", "interface: eth0\nmetrics: localhost\n"),
+            "test is not a configuration
+  × `localhost` is not an address with a port; write it as 127.0.0.1:10300 or [::1]:10300, or off
+   ╭─[test:2:10]
+ 1 │ interface: eth0
+ 2 │ metrics: localhost
+   ·          ─────────
+   ╰────
+  help: `gateway run --help` tells what each key takes
+
+1 error
+"
+        );
+        let number = message("gateway run", "interface: eth0\nflow-sets: many\n");
+        assert!(number.contains("this is not a whole number"), "{number}");
         let unknown = message("gateway run", "interface: eth0\ninterfase: eth1\n");
-        assert!(unknown.contains("interfase") && unknown.contains("line 2"), "{unknown}");
-        let metrics = message("gateway run", "interface: eth0\nmetrics: localhost\n");
-        assert!(metrics.contains("not an address with a port"), "{metrics}");
+        assert!(unknown.contains("there is no key `interfase`"), "{unknown}");
+        assert!(unknown.contains("the keys are interface, policy, mode"), "{unknown}");
     }
 
     #[test]

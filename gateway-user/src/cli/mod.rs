@@ -4,9 +4,11 @@ mod args;
 mod client;
 mod command;
 mod config;
+mod config_file;
 mod output;
 mod rates;
 mod render;
+mod target;
 mod units;
 
 pub use args::Cli;

@@ -1,21 +1,23 @@
 //! Changes of policy: all or nothing.
 //!
 //! The order is what makes them so. Everything that can be refused is tried first: reading,
-//! compiling, slots. Then the candidate is made durable, then it goes live with one store of the
-//! data plane's, then it is confirmed. A daemon that ends in between leaves a candidate, and the
-//! next one sees by what is live which side of the store it ended on.
+//! compiling, slots. Then the candidate is written down, then it goes live with one store of the
+//! data plane's, then it is confirmed, durably, and only then is anybody told. A daemon that ends in
+//! between leaves a candidate, and the next one sees by what is live which side of the store it
+//! ended on.
 
-use super::clock::unix_now;
 use super::edit::{self, Edit};
-use super::governor::{Governor, Writer};
+use super::governor::Governor;
 use super::live::{Document, Live, digest_text};
 use super::report::{self, Findings};
-use super::{GovernError, diff::diff, start};
+use super::{GovernError, diff::diff};
 use crate::api::types::{ApplyReport, CheckReport, DiffReport, Timing};
 use crate::compile::{Image, Names, compile};
 use crate::policy;
 use crate::store::{NewSlots, PolicyRecord, Slots};
 use gateway_common::abi::COUNTER_DEFAULT;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What is to become of the policy.
@@ -42,10 +44,10 @@ pub struct Terms {
 }
 
 /// A policy that was read and could go live.
-struct Candidate {
-    document: Document,
-    digest: [u64; 4],
-    source: String,
+pub(super) struct Candidate {
+    pub document: Arc<Document>,
+    pub digest: [u64; 4],
+    pub source: String,
     findings: Findings,
 }
 
@@ -56,25 +58,37 @@ enum Pending {
 }
 
 /// A candidate, compiled.
-struct Compiled {
-    image: Image,
-    new_slots: NewSlots,
+pub(super) struct Compiled {
+    pub image: Image,
+    pub new_slots: NewSlots,
 }
 
-/// What names mean on this node, new ones included.
+/// What a document's names mean on this node.
 struct NodeNames<'a> {
-    slots: &'a Slots,
-    new: &'a NewSlots,
+    routes: HashMap<&'a str, u32>,
+    interfaces: HashMap<&'a str, u8>,
+}
+
+impl<'a> NodeNames<'a> {
+    fn of(document: &'a Document, slots: &Slots, new: &NewSlots) -> NodeNames<'a> {
+        let routes = document.policy.routes.iter().map(|route| route.name.as_str());
+        let route = |name: &'a str| Some((name, slots.route(name).or_else(|| new.route(name))?));
+        let interface = |name: &'a str| Some((name, slots.interface(name).or_else(|| new.interface(name))?));
+        NodeNames {
+            routes: routes.filter_map(route).collect(),
+            interfaces: document.interfaces().filter_map(interface).collect(),
+        }
+    }
 }
 
 impl Names for NodeNames<'_> {
     fn interface_slot(&self, name: &str) -> Option<u8> {
-        self.slots.interface(name).or_else(|| self.new.interface(name))
+        self.interfaces.get(name).copied()
     }
 
     fn counter_slot(&self, route: &str) -> u32 {
-        // Every route of the policy is in one of the two.
-        self.slots.route(route).or_else(|| self.new.route(route)).unwrap_or(COUNTER_DEFAULT)
+        // Every route of the document has one.
+        self.routes.get(route).copied().unwrap_or(COUNTER_DEFAULT)
     }
 }
 
@@ -165,108 +179,16 @@ impl Governor {
 
     fn compile(&self, document: &Document, timing: &mut Timing) -> Result<Compiled, GovernError> {
         let start = Instant::now();
-        let slots = self.slots();
         let routes = document.policy.routes.iter().map(|route| route.name.as_str());
-        let new_slots = slots.plan(routes, document.interfaces())?;
-        let names = NodeNames { slots: &slots, new: &new_slots };
+        // Not held while compiling, which may take long.
+        let (names, new_slots) = {
+            let slots = self.slots();
+            let new = slots.plan(routes, document.interfaces())?;
+            (NodeNames::of(document, &slots, &new), new)
+        };
         let image = compile(&document.policy, &names).map_err(GovernError::Compile)?;
         timing.compile_us = micros(start);
         Ok(Compiled { image, new_slots })
-    }
-
-    /// The point of no return is in here.
-    fn go_live(
-        &self,
-        writer: &mut Writer,
-        candidate: &Candidate,
-        compiled: Compiled,
-        timing: &mut Timing,
-    ) -> Result<u32, GovernError> {
-        let Candidate { document, digest, source, .. } = candidate;
-        let Compiled { image, new_slots } = compiled;
-        let store_start = Instant::now();
-        let last = writer.dataplane()?.live().map_or(0, |live| live.generation);
-        let record = PolicyRecord {
-            generation: last.checked_add(1).ok_or(GovernError::GenerationsUsedUp)?,
-            digest: *digest,
-            text: document.text.clone(),
-            source: source.clone(),
-            applied_at_unix_secs: unix_now().as_secs(),
-        };
-        writer.store.prepare(&record, &new_slots)?;
-        self.slots_mut().add(new_slots);
-        timing.store_us = micros(store_start);
-
-        let apply_start = Instant::now();
-        let applied = self
-            .register_targets(writer, document)
-            .and_then(|()| Ok(writer.dataplane()?.apply(&image, *digest, record.applied_at_unix_secs)?));
-        let applied = match applied {
-            Ok(applied) => applied,
-            Err(error) => {
-                self.abandon(writer);
-                return Err(error);
-            }
-        };
-        timing.apply_us = micros(apply_start);
-
-        let confirm_start = Instant::now();
-        self.confirm(writer);
-        timing.store_us += micros(confirm_start);
-        tracing::info!(
-            generation = applied.generation,
-            source,
-            lines_written = applied.lines_written,
-            flip_ns = applied.timing.flip_ns,
-            compiled = %image.summary(),
-            "policy live"
-        );
-        self.set_live(Some(Live {
-            generation: applied.generation,
-            digest: *digest,
-            source: source.clone(),
-            applied_at_unix_secs: record.applied_at_unix_secs,
-            routes: document.policy.routes.len() as u32,
-            document: Some(document.clone()),
-        }));
-        self.clear_notice(start::SUBJECT);
-        self.publish_interfaces(writer);
-        Ok(applied.generation)
-    }
-
-    /// Tells the data plane where redirects go.
-    pub(super) fn register_targets(
-        &self,
-        writer: &mut Writer,
-        document: &Document,
-    ) -> Result<(), GovernError> {
-        let dataplane = writer.dataplane()?;
-        let slots = self.slots();
-        let mut targets: Vec<&str> = document.targets().collect();
-        targets.sort_unstable();
-        targets.dedup();
-        for target in targets {
-            if let Some(slot) = slots.interface(target) {
-                dataplane.register_egress(target, slot)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The candidate is live. If the store cannot note that now, the candidate is found by the next
-    /// start, which sees that it is live; so this is not an error of the change.
-    pub(super) fn confirm(&self, writer: &Writer) {
-        match writer.store.confirm() {
-            Ok(()) => self.clear_notice("store"),
-            Err(error) => self.notice("store", format!("the live policy could not be confirmed: {error}")),
-        }
-    }
-
-    /// The candidate did not become live.
-    pub(super) fn abandon(&self, writer: &Writer) {
-        if let Err(error) = writer.store.abandon() {
-            self.notice("store", format!("a refused policy could not be removed: {error}"));
-        }
     }
 
     fn apply_report(
@@ -303,11 +225,11 @@ impl Governor {
 fn read(text: &str, source: &str) -> Result<Candidate, GovernError> {
     let (policy, diagnostics) = policy::check(source, text);
     let Some(policy) = policy else {
-        return Err(report::invalid(source, &diagnostics));
+        return Err(report::invalid(&format!("the policy from {source}"), &diagnostics));
     };
     let digest = policy::digest(&policy);
     Ok(Candidate {
-        document: Document::new(text.to_owned(), policy),
+        document: Arc::new(Document::new(text.to_owned(), policy)),
         digest,
         source: source.to_owned(),
         findings: Findings::of_document(diagnostics),
@@ -325,7 +247,12 @@ fn edited(live: Option<&Live>, edit: Edit) -> Result<Candidate, GovernError> {
     let source = edit.source();
     let policy = edit.apply(policy)?;
     let digest = policy::digest(&policy);
-    Ok(Candidate { document: Document::canonical(policy), digest, source, findings: Findings::of_edit() })
+    Ok(Candidate {
+        document: Arc::new(Document::canonical(policy)),
+        digest,
+        source,
+        findings: Findings::of_edit(),
+    })
 }
 
 fn compare(live: Option<&Live>, document: &Document) -> crate::api::types::PolicyDiff {
@@ -336,6 +263,6 @@ fn compare(live: Option<&Live>, document: &Document) -> crate::api::types::Polic
     )
 }
 
-fn micros(start: Instant) -> u64 {
+pub(super) fn micros(start: Instant) -> u64 {
     start.elapsed().as_micros() as u64
 }

@@ -4,9 +4,6 @@ use super::{GovernError, report, spec};
 use crate::api::types::{self, RoutePatch, RouteSpec};
 use crate::policy::{Default, EditError, Malformed, Policy, Position};
 
-/// Name of a request in diagnostics.
-const REQUEST: &str = "request";
-
 /// A change of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
@@ -59,7 +56,7 @@ impl Edit {
     /// # Errors
     /// Where the route is wrong, its name taken, or the one to change does not exist.
     pub fn apply(self, mut policy: Policy) -> Result<Policy, GovernError> {
-        let invalid = |found| report::invalid(REQUEST, &found);
+        let invalid = |found| report::invalid("the request", &found);
         match self {
             Edit::Add { route, position } => {
                 policy.add_route(spec::route(&route).map_err(invalid)?, &place(position))?;

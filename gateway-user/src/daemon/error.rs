@@ -13,10 +13,10 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum GovernError {
     /// The document, the route or the change is wrong.
-    #[error("{} is not valid: {errors} {}", source_name, if *errors == 1 { "error" } else { "errors" })]
+    #[error("{what} is not valid: {errors} {}", if *errors == 1 { "error" } else { "errors" })]
     Invalid {
-        /// Name of the document.
-        source_name: String,
+        /// The document or request.
+        what: String,
         /// Errors among the diagnostics.
         errors: usize,
         /// All that is wrong.
@@ -63,7 +63,7 @@ pub enum GovernError {
     #[error("there have been 4294967295 generations: start over with `gateway detach`")]
     GenerationsUsedUp,
     /// The store failed before anything became live.
-    #[error("the change could not be made durable, so nothing was changed")]
+    #[error("the change could not be made durable, so nothing was changed: {0}")]
     Store(#[from] StoreError),
     /// The data plane refused.
     #[error("the kernel's tables could not be changed: {0}")]
@@ -95,7 +95,7 @@ pub enum RunError {
     #[error(transparent)]
     Slots(#[from] SlotError),
     /// The policy file cannot be read.
-    #[error("cannot read the policy {}", path.display())]
+    #[error("cannot read the policy {}: {source}", path.display())]
     PolicyFile {
         /// The file.
         path: PathBuf,
@@ -114,7 +114,7 @@ pub enum RunError {
         reason: String,
     },
     /// The metrics cannot be served.
-    #[error("cannot serve metrics at {address}")]
+    #[error("cannot serve metrics at {address}: {source}")]
     Metrics {
         /// Where.
         address: SocketAddr,
@@ -128,7 +128,7 @@ pub enum RunError {
         reason: String,
     },
     /// The operating system refused something that every process may do.
-    #[error("{what}")]
+    #[error("{what}: {source}")]
     Os {
         /// What was tried.
         what: &'static str,

@@ -10,7 +10,7 @@ use super::live::Live;
 use super::{Config, GovernError, kernel_log_level};
 use crate::dataplane::{Dataplane, MapSize, Readers, object_digest};
 use crate::flows::Table;
-use crate::store::{Slots, Store};
+use crate::store::{Candidate, Slots, Store};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
@@ -50,6 +50,8 @@ pub(super) struct Writer {
     /// Nothing once it is detached.
     pub dataplane: Option<Dataplane>,
     pub store: Store,
+    /// What is live and could not be confirmed: nothing else goes live before it is.
+    pub unconfirmed: Option<Candidate>,
 }
 
 impl Writer {
@@ -67,7 +69,7 @@ impl Governor {
             adopted: dataplane.opened().adopted,
             object: object_digest(kernel_log_level()),
             map_sizes: RwLock::new(dataplane.map_sizes()),
-            writer: Mutex::new(Writer { dataplane: Some(dataplane), store }),
+            writer: Mutex::new(Writer { dataplane: Some(dataplane), store, unconfirmed: None }),
             live: RwLock::new(None),
             slots: RwLock::new(slots),
             interfaces: RwLock::new(BTreeMap::new()),

@@ -130,7 +130,7 @@ impl Governor {
         let attached: BTreeMap<&str, &Attachment> =
             dataplane.attachments().map(|attachment| (attachment.interface.as_str(), attachment)).collect();
         let live = self.live();
-        let named = live.iter().filter_map(|live| live.document.as_ref()).flat_map(Document::interfaces);
+        let named = live.iter().filter_map(|live| live.document.as_deref()).flat_map(Document::interfaces);
         let slots = self.slots();
         let names: BTreeSet<&str> = self.config.interfaces.iter().map(String::as_str).chain(named).collect();
         let notices = self.notices();

@@ -3,6 +3,7 @@
 use crate::api::types::{PolicyDocument, PolicySummary};
 use crate::policy::{self, Policy};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// The live policy.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct Live {
     /// How many routes it has.
     pub routes: u32,
     /// What it says; nothing if it was found in the kernel and the store does not know it.
-    pub document: Option<Document>,
+    pub document: Option<Arc<Document>>,
 }
 
 /// A policy's text and meaning.

@@ -11,6 +11,7 @@ mod diff;
 mod edit;
 mod error;
 mod events;
+mod golive;
 mod governor;
 mod interfaces;
 mod live;

@@ -125,9 +125,9 @@ pub fn diagnostics(found: &Diagnostics) -> Vec<Diagnostic> {
 
 /// The refusal of a document, a route or a change of one.
 #[must_use]
-pub fn invalid(source: &str, found: &Diagnostics) -> GovernError {
+pub fn invalid(what: &str, found: &Diagnostics) -> GovernError {
     GovernError::Invalid {
-        source_name: source.to_owned(),
+        what: what.to_owned(),
         errors: found.errors(),
         diagnostics: diagnostics(found),
         rendered: found.render(false),

@@ -1,6 +1,7 @@
 //! The daemon's life: up, governing, down. Down leaves the programs governing.
 
 use super::governor::{Course, Governor};
+use super::start::settle_candidate;
 use super::{Config, RunError, rights, tasks};
 use crate::api;
 use crate::dataplane::{Dataplane, KernelLog, LinkWatcher, Options};
@@ -87,6 +88,7 @@ fn open(config: Config) -> Result<Governor, RunError> {
         interfaces = ?opened.interfaces,
         "data plane open"
     );
+    settle_candidate(&store, dataplane.live().as_ref())?;
     let mut slots = store.slots()?;
     if opened.adopted {
         let readers = dataplane.readers();

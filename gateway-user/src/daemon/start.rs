@@ -10,8 +10,9 @@ use super::live::{Document, Live};
 use super::{GovernError, RunError};
 use crate::dataplane::{Dataplane, LivePolicy};
 use crate::policy;
-use crate::store::PolicyRecord;
+use crate::store::{PolicyRecord, Store, StoreError};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Subject of the notices about the live policy.
 pub(super) const SUBJECT: &str = "policy";
@@ -22,7 +23,10 @@ impl Governor {
     /// # Errors
     /// Where no policy is live and the one to start with is refused or cannot be read.
     pub(super) fn start_policy(&self) -> Result<(), RunError> {
-        let (found, current) = self.settle_candidate()?;
+        let (found, current) = {
+            let writer = self.writer();
+            (writer.dataplane.as_ref().and_then(Dataplane::live), writer.store.current()?)
+        };
         let Some(found) = found else {
             if current.is_none() && self.config.policy.is_none() {
                 self.notice(SUBJECT, "no policy is known yet: all packets pass".to_owned());
@@ -48,36 +52,18 @@ impl Governor {
         }
     }
 
-    /// What is live, and what the store holds for current once it is settled which side of the last
-    /// change the daemon before this one ended on.
-    fn settle_candidate(&self) -> Result<(Option<LivePolicy>, Option<PolicyRecord>), RunError> {
-        let writer = self.writer();
-        let found = writer.dataplane.as_ref().and_then(Dataplane::live);
-        if let Some(candidate) = writer.store.candidate()? {
-            let went_live = found.as_ref().is_some_and(|found| {
-                (found.digest, found.generation) == (candidate.digest, candidate.generation)
-            });
-            if went_live {
-                writer.store.confirm()?;
-            } else {
-                writer.store.abandon()?;
-            }
-        }
-        Ok((found, writer.store.current()?))
-    }
-
     /// The policy that judges is the stored one.
     fn keep(&self, found: &LivePolicy, record: PolicyRecord) {
         let mut live = unknown(found);
         live.source = record.source;
         match policy::parse(&live.source, &record.text) {
-            Ok(policy) => live.document = Some(Document::new(record.text, policy)),
+            Ok(policy) => live.document = Some(Arc::new(Document::new(record.text, policy))),
             // Written by another version; it judges all the same.
             Err(error) => self.notice(SUBJECT, format!("the stored policy cannot be read any more: {error}")),
         }
         tracing::info!(generation = live.generation, source = live.source, "the live policy is kept");
         if let Some(document) = &live.document
-            && let Err(error) = self.register_targets(&mut self.writer(), document)
+            && let Err(error) = self.register_live_targets(document)
         {
             self.notice(SUBJECT, format!("redirect targets of the live policy: {error}"));
         }
@@ -160,6 +146,20 @@ impl Governor {
             ),
         }
     }
+}
+
+/// Settles which side of the last change the daemon before this one ended on: before anything else
+/// is read from the store.
+///
+/// # Errors
+/// Where the store cannot be read or written.
+pub(super) fn settle_candidate(store: &Store, found: Option<&LivePolicy>) -> Result<(), StoreError> {
+    let Some(candidate) = store.candidate()? else { return Ok(()) };
+    let record = &candidate.record;
+    let went_live =
+        found.is_some_and(|found| (found.digest, found.generation) == (record.digest, record.generation));
+    tracing::info!(generation = record.generation, went_live, "the last change was cut off");
+    if went_live { store.confirm(&candidate) } else { store.abandon() }
 }
 
 /// What the kernel alone tells of the live policy.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The state folder cannot be made.
-    #[error("cannot make the state folder {}", path.display())]
+    #[error("cannot make the state folder {}: {source}", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -21,7 +21,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The database cannot be opened.
-    #[error("cannot open {}", path.display())]
+    #[error("cannot open {}: {source}", path.display())]
     Open {
         /// The database.
         path: PathBuf,
@@ -38,8 +38,16 @@ pub enum StoreError {
         /// The format that is known.
         known: u64,
     },
+    /// A file cannot be read, written or removed.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// Reading or writing failed.
-    #[error("the store could not be read or written")]
+    #[error("the store could not be read or written: {0}")]
     Database(#[source] Box<redb::Error>),
 }
 

@@ -1,10 +1,14 @@
 //! What must survive the daemon: the policy, its history, and which slot a name has.
 //!
-//! An embedded database in the state folder. A change of policy is written in two steps, so that a
-//! crash between them leaves no doubt: [`Store::prepare`] makes the candidate and its new slots
-//! durable before anything becomes live, [`Store::confirm`] makes it the current one afterwards. A
-//! daemon that starts and finds a candidate asks the data plane which of the two is live.
+//! An embedded database in the state folder, and one file beside it. A change of policy is written
+//! in two steps, so that an end in between leaves no doubt: [`Store::prepare`] writes the candidate
+//! into the file before anything becomes live, [`Store::confirm`] makes it the current policy in the
+//! database afterwards, durably, before anybody is told. A daemon that starts and finds a candidate
+//! asks the data plane which side of the change the one before it ended on. The file is not synced
+//! to the disk, which would take longer than all the rest of a change: what ends the machine ends
+//! the live policy as well, and the database has the last one that was confirmed.
 
+mod candidate;
 mod error;
 mod history;
 mod slots;
@@ -12,11 +16,13 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
+pub use candidate::Candidate;
 pub use error::StoreError;
 pub use slots::{NewSlots, SlotError, Slots};
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 
 /// Layout of the tables below.
 const FORMAT: u64 = 1;
@@ -39,11 +45,10 @@ const INTERFACE_SLOTS: TableDefinition<&str, u8> = TableDefinition::new("interfa
 
 const META_FORMAT: &str = "format";
 const META_CURRENT: &str = "current_revision";
-const META_CANDIDATE: &str = "candidate_revision";
 const META_FIRST_FREE_ROUTE_SLOT: &str = "first_free_route_slot";
 
 /// A policy as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyRecord {
     /// Its generation.
     pub generation: u32,
@@ -61,6 +66,7 @@ pub struct PolicyRecord {
 #[derive(Debug)]
 pub struct Store {
     db: Database,
+    folder: PathBuf,
 }
 
 impl Store {
@@ -77,7 +83,7 @@ impl Store {
             .set_cache_size(CACHE_BYTES)
             .create(&path)
             .map_err(|source| StoreError::open(&path, source))?;
-        let store = Store { db };
+        let store = Store { db, folder: folder.to_owned() };
         store.write(|transaction| {
             let mut meta = transaction.open_table(META)?;
             let format = meta.get(META_FORMAT)?.map(|word| word.value());
@@ -102,15 +108,12 @@ impl Store {
     /// # Errors
     /// What the database said.
     pub fn current(&self) -> Result<Option<PolicyRecord>, StoreError> {
-        self.record_named(META_CURRENT)
-    }
-
-    /// The policy that was prepared and neither confirmed nor abandoned: a daemon ended in between.
-    ///
-    /// # Errors
-    /// What the database said.
-    pub fn candidate(&self) -> Result<Option<PolicyRecord>, StoreError> {
-        self.record_named(META_CANDIDATE)
+        let transaction = self.db.begin_read()?;
+        current(
+            &transaction.open_table(META)?,
+            &transaction.open_table(RECORDS)?,
+            &transaction.open_table(TEXTS)?,
+        )
     }
 
     /// All slots ever given out.
@@ -145,71 +148,53 @@ impl Store {
         self.write(|transaction| write_slots(transaction, new))
     }
 
-    /// Makes a candidate and the slots it needs durable. [`Slots::add`] is the caller's, afterwards.
+    /// The candidate that was prepared and neither confirmed nor abandoned: a daemon ended in between.
     ///
     /// # Errors
-    /// What the database said; nothing is written then.
-    pub fn prepare(&self, record: &PolicyRecord, new: &NewSlots) -> Result<(), StoreError> {
+    /// What the file system said.
+    pub fn candidate(&self) -> Result<Option<Candidate>, StoreError> {
+        candidate::read(&self.folder)
+    }
+
+    /// Writes a candidate down, in the place of one before.
+    ///
+    /// # Errors
+    /// What the file system said; the one before is there still.
+    pub fn prepare(&self, candidate: &Candidate) -> Result<(), StoreError> {
+        candidate::write(&self.folder, candidate)
+    }
+
+    /// The candidate is live: it becomes the current policy and its slots are kept, durably; history
+    /// beyond its bounds goes. Confirmed again, nothing changes.
+    ///
+    /// # Errors
+    /// What the database or the file system said; the candidate stays one then.
+    pub fn confirm(&self, candidate: &Candidate) -> Result<(), StoreError> {
+        let Candidate { record, slots } = candidate;
         self.write(|transaction| {
-            write_slots(transaction, new)?;
-            let row = (record.generation, record.digest, record.source.as_str(), record.applied_at_unix_secs);
+            write_slots(transaction, slots)?;
+            let mut meta = transaction.open_table(META)?;
             let mut records = transaction.open_table(RECORDS)?;
-            let revision = records.last()?.map_or(0, |(revision, _)| revision.value()) + 1;
-            records.insert(revision, row)?;
-            transaction.open_table(TEXTS)?.insert(revision, record.text.as_str())?;
-            transaction.open_table(META)?.insert(META_CANDIDATE, revision)?;
-            Ok(())
-        })
-    }
-
-    /// The candidate is live: it becomes the current one, and history beyond its bounds goes.
-    ///
-    /// # Errors
-    /// What the database said; the candidate stays one then.
-    pub fn confirm(&self) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            let mut meta = transaction.open_table(META)?;
-            let Some(revision) = meta.remove(META_CANDIDATE)?.map(|word| word.value()) else {
+            let mut texts = transaction.open_table(TEXTS)?;
+            if current(&meta, &records, &texts)?.as_ref() == Some(record) {
                 return Ok(());
-            };
+            }
+            let revision = records.last()?.map_or(0, |(revision, _)| revision.value()) + 1;
+            let row = (record.generation, record.digest, record.source.as_str(), record.applied_at_unix_secs);
+            records.insert(revision, row)?;
+            texts.insert(revision, record.text.as_str())?;
             meta.insert(META_CURRENT, revision)?;
-            history::trim(transaction, revision)
-        })
+            history::trim(&mut records, &mut texts)
+        })?;
+        candidate::remove(&self.folder)
     }
 
-    /// The candidate did not become live: it goes; its slots stay.
+    /// The candidate did not become live: it goes, and the slots that were planned for it.
     ///
     /// # Errors
-    /// What the database said; the candidate stays one then.
+    /// What the file system said; the candidate stays one then.
     pub fn abandon(&self) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            let mut meta = transaction.open_table(META)?;
-            if let Some(revision) = meta.remove(META_CANDIDATE)?.map(|word| word.value()) {
-                transaction.open_table(RECORDS)?.remove(revision)?;
-                transaction.open_table(TEXTS)?.remove(revision)?;
-            }
-            Ok(())
-        })
-    }
-
-    fn record_named(&self, name: &str) -> Result<Option<PolicyRecord>, StoreError> {
-        let transaction = self.db.begin_read()?;
-        let Some(revision) = transaction.open_table(META)?.get(name)?.map(|word| word.value()) else {
-            return Ok(None);
-        };
-        let records = transaction.open_table(RECORDS)?;
-        let texts = transaction.open_table(TEXTS)?;
-        let (Some(row), Some(text)) = (records.get(revision)?, texts.get(revision)?) else {
-            return Ok(None);
-        };
-        let (generation, digest, source, applied_at_unix_secs) = row.value();
-        Ok(Some(PolicyRecord {
-            generation,
-            digest,
-            text: text.value().to_owned(),
-            source: source.to_owned(),
-            applied_at_unix_secs,
-        }))
+        candidate::remove(&self.folder)
     }
 
     /// Runs `change` in a transaction that is durable once this returns, or leaves no trace.
@@ -228,6 +213,26 @@ impl Store {
     }
 }
 
+/// The current policy.
+fn current(
+    meta: &impl ReadableTable<&'static str, u64>,
+    records: &impl ReadableTable<u64, (u32, [u64; 4], &'static str, u64)>,
+    texts: &impl ReadableTable<u64, &'static str>,
+) -> Result<Option<PolicyRecord>, StoreError> {
+    let Some(revision) = meta.get(META_CURRENT)?.map(|word| word.value()) else { return Ok(None) };
+    let (Some(row), Some(text)) = (records.get(revision)?, texts.get(revision)?) else {
+        return Ok(None);
+    };
+    let (generation, digest, source, applied_at_unix_secs) = row.value();
+    Ok(Some(PolicyRecord {
+        generation,
+        digest,
+        text: text.value().to_owned(),
+        source: source.to_owned(),
+        applied_at_unix_secs,
+    }))
+}
+
 fn write_slots(transaction: &WriteTransaction, new: &NewSlots) -> Result<(), StoreError> {
     let mut routes = transaction.open_table(ROUTE_SLOTS)?;
     for (name, slot) in &new.routes {
@@ -238,6 +243,7 @@ fn write_slots(transaction: &WriteTransaction, new: &NewSlots) -> Result<(), Sto
         interfaces.insert(name.as_str(), slot)?;
     }
     let mut meta = transaction.open_table(META)?;
-    meta.insert(META_FIRST_FREE_ROUTE_SLOT, u64::from(new.first_free_route))?;
+    let known = meta.get(META_FIRST_FREE_ROUTE_SLOT)?.map_or(0, |word| word.value());
+    meta.insert(META_FIRST_FREE_ROUTE_SLOT, known.max(u64::from(new.first_free_route)))?;
     Ok(())
 }

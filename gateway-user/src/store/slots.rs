@@ -2,6 +2,7 @@
 //! the name and a line of an old generation still counts for the right one.
 
 use gateway_common::abi::{COUNTER_FIRST_ROUTE, MAX_INTERFACES, ROUTE_COUNTERS};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// All slots are taken.
@@ -43,8 +44,8 @@ pub struct Slots {
     interfaces: HashMap<String, u8>,
 }
 
-/// Slots for names that have none yet: durable and in [`Slots`] once the store says so, or dropped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Slots for names that have none yet. They are in [`Slots`] once the kernel counts by them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewSlots {
     /// By route name.
     pub routes: HashMap<String, u32>,
@@ -195,7 +196,7 @@ impl Slots {
         new.interfaces.is_empty() && new.first_free_route <= self.first_free_route()
     }
 
-    /// Adds slots that the store has made durable.
+    /// Adds slots.
     pub fn add(&mut self, new: NewSlots) {
         let used = new.first_free_route.saturating_sub(COUNTER_FIRST_ROUTE) as usize;
         if used > self.route_names.len() {

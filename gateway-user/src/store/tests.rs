@@ -11,9 +11,13 @@ fn record(generation: u32, text: &str) -> PolicyRecord {
     }
 }
 
-fn apply(store: &Store, record: &PolicyRecord) {
-    store.prepare(record, &NewSlots::default()).unwrap();
-    store.confirm().unwrap();
+fn candidate(generation: u32, text: &str) -> Candidate {
+    Candidate { record: record(generation, text), slots: NewSlots::default() }
+}
+
+fn apply(store: &Store, candidate: &Candidate) {
+    store.prepare(candidate).unwrap();
+    store.confirm(candidate).unwrap();
 }
 
 #[test]
@@ -21,20 +25,36 @@ fn a_candidate_is_told_from_the_current_policy_across_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     assert_eq!(store.current().unwrap(), None);
-    apply(&store, &record(1, "one"));
-    store.prepare(&record(2, "two"), &NewSlots::default()).unwrap();
+    apply(&store, &candidate(1, "one"));
+    assert_eq!(store.candidate().unwrap(), None);
+    store.prepare(&candidate(2, "two")).unwrap();
     drop(store);
 
     let store = Store::open(folder.path()).unwrap();
     assert_eq!(store.current().unwrap(), Some(record(1, "one")));
-    assert_eq!(store.candidate().unwrap(), Some(record(2, "two")));
+    assert_eq!(store.candidate().unwrap(), Some(candidate(2, "two")));
     store.abandon().unwrap();
     assert_eq!(store.candidate().unwrap(), None);
 
-    store.prepare(&record(2, "two again"), &NewSlots::default()).unwrap();
-    store.confirm().unwrap();
+    let again = candidate(2, "two again");
+    store.prepare(&again).unwrap();
+    store.confirm(&again).unwrap();
     assert_eq!(store.current().unwrap(), Some(record(2, "two again")));
     assert_eq!(store.candidate().unwrap(), None);
+    // The file may outlive its confirmation.
+    store.prepare(&again).unwrap();
+    store.confirm(&again).unwrap();
+    assert_eq!(revisions(&store), [1, 2]);
+
+    std::fs::write(folder.path().join("candidate.json"), "{\"record").unwrap();
+    assert_eq!(store.candidate().unwrap(), None);
+    assert!(!folder.path().join("candidate.json").exists());
+}
+
+fn revisions(store: &Store) -> Vec<u64> {
+    let transaction = store.db.begin_read().unwrap();
+    let records = transaction.open_table(RECORDS).unwrap();
+    records.iter().unwrap().map(|row| row.unwrap().0.value()).collect()
 }
 
 #[test]
@@ -49,11 +69,9 @@ fn history_keeps_the_last_hundred() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     for generation in 1..=130 {
-        apply(&store, &record(generation, "text"));
+        apply(&store, &candidate(generation, "text"));
     }
-    let transaction = store.db.begin_read().unwrap();
-    let records = transaction.open_table(RECORDS).unwrap();
-    let kept: Vec<u64> = records.iter().unwrap().map(|row| row.unwrap().0.value()).collect();
+    let kept = revisions(&store);
     assert_eq!(kept, (31..=130).collect::<Vec<u64>>());
 }
 
@@ -71,8 +89,9 @@ fn slots_stay_with_their_names() {
     let store = Store::open(folder.path()).unwrap();
     let mut slots = store.slots().unwrap();
     let new = slots.plan(["c", "b"].into_iter(), ["eth1"].into_iter()).unwrap();
-    store.prepare(&record(1, "text"), &new).unwrap();
+    apply(&store, &Candidate { record: record(1, "text"), slots: new.clone() });
     slots.add(new);
+    assert_eq!(store.slots().unwrap().route("c"), Some(COUNTER_FIRST_ROUTE + 2));
     let expected =
         [("a", COUNTER_FIRST_ROUTE), ("b", COUNTER_FIRST_ROUTE + 1), ("c", COUNTER_FIRST_ROUTE + 2)];
     assert!(slots.routes().eq(expected));

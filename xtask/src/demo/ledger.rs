@@ -129,7 +129,8 @@ pub fn start(network: &Network) -> Result<()> {
         namespace.nft(&backend.text())?;
     }
 
-    let mut gateway = Rules::default();
+    let mut gateway = Rules { sets: MARKS, ..Rules::default() };
+    gateway.prerouting.push_str("    iifname client update @marks { meta mark counter }\n");
     let returning = std::iter::once((&RETURNS, "iifname != client "));
     for (expected, from) in returning.chain(SENT.iter().map(|expected| (expected, "iifname client "))) {
         let mark = expected.stack_mark.unwrap_or(0);
@@ -156,6 +157,9 @@ pub fn read(network: &Network) -> Result<Ledger> {
     Ok(ledger)
 }
 
+/// For people to look at: what the client sent, by the mark that the packets have in the gateway.
+const MARKS: &str = "  set marks {\n    type mark\n    flags dynamic\n    size 1024\n  }\n";
+
 #[derive(Clone, Copy)]
 enum Hook {
     Output,
@@ -165,6 +169,7 @@ enum Hook {
 /// An nft table: named counters, and the rules of two chains that count in them.
 #[derive(Default)]
 struct Rules {
+    sets: &'static str,
     counters: BTreeSet<String>,
     output: String,
     prerouting: String,
@@ -189,9 +194,9 @@ impl Rules {
         // What IPv6 says of its own accord would be counted nowhere but in the kernel.
         let quiet = "icmpv6 type { mld-listener-report, mld2-listener-report, nd-router-solicit } drop";
         format!(
-            "table inet demo {{\n{counters}  chain output {{\n    type filter hook output priority 0\n    {quiet}\n{}  }}\n  \
+            "table inet demo {{\n{}{counters}  chain output {{\n    type filter hook output priority 0\n    {quiet}\n{}  }}\n  \
              chain prerouting {{\n    type filter hook prerouting priority 0\n{}  }}\n}}\n",
-            self.output, self.prerouting
+            self.sets, self.output, self.prerouting
         )
     }
 }

@@ -46,8 +46,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     show_modes(&daemon)?;
     signals::check()?;
 
-    let agreed = show(&network, &daemon).inspect_err(|_| daemon.show_log())?;
-    if !agreed {
+    let agreed = show(&network, &daemon);
+    signals::check()?;
+    if !agreed.inspect_err(|_| daemon.show_log())? {
         daemon.show_log();
         bail!("the counts differ");
     }
@@ -75,6 +76,7 @@ fn show_modes(daemon: &Daemon) -> Result<()> {
 
 /// Sends the packets, and prints what everyone counted; whether they agree.
 fn show(network: &Network, daemon: &Daemon) -> Result<bool> {
+    println!("{:>10}  TCP and UDP over IPv4 and IPv6, from the client", "sending");
     traffic::serve(network)?;
     traffic::send(&network.client)?;
     let start = Instant::now();
@@ -119,7 +121,7 @@ fn invite(network: &Network, daemon: &Daemon) {
   g='{}'
   $g status
   $g route list
-  $g route set web --mark 0x99                # the next packet has it
+  $g route set web --mark 0x99                             # the next packet has it
   $g route add no-ping --protocol icmp --action drop --first
   $g policy diff {examples}/lockdown.yaml
   $g policy apply {examples}/lockdown.yaml
@@ -128,8 +130,8 @@ fn invite(network: &Network, daemon: &Daemon) {
   $g event follow
 
   ip netns exec {client} ping -c 3 198.51.100.10
-  ip netns exec {client} iperf3 -c 198.51.100.10 -t 20     # route web; watch it with flow top
-  ip netns exec {gateway} nft list counters           # what the gateway's stack saw, by mark
+  ip netns exec {client} iperf3 -c 198.51.100.10 -t 20     # by route web: see flow top
+  ip netns exec {gateway} nft list set inet demo marks     # the client's packets, by mark
   {metrics}
   {metrics} | promtool check metrics
 ",

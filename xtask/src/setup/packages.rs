@@ -50,6 +50,7 @@ const REQUIREMENTS: &[Requirement] = &[
     tool(Need::Network, "ethtool", "ethtool"),
     tool(Need::Network, "nft", "nftables"),
     tool(Need::Network, "iperf3", "iperf3"),
+    tool(Need::Network, "ping", "iputils-ping"),
     tool(Need::Network, "tcpdump", "tcpdump"),
     tool(Need::Network, "curl", "curl"),
     tool(Need::Network, "bpftool", BPFTOOL),

@@ -1,7 +1,8 @@
 //! `gateway detach`.
 
 use super::super::args::DetachArgs;
-use super::super::client::{Client, Target};
+use super::super::client::Client;
+use super::super::target::Target;
 use super::super::{CliError, output};
 use crate::api::types::{DetachReport, Status};
 use hyper::Method;

@@ -1,7 +1,8 @@
 //! `gateway event`.
 
 use super::super::args::{EventListArgs, EventVerb, FollowArgs, Format};
-use super::super::client::{Client, Target};
+use super::super::client::Client;
+use super::super::target::Target;
 use super::super::{CliError, output, render, units};
 use crate::api::types::{Event, EventList};
 

@@ -1,8 +1,9 @@
 //! `gateway flow`.
 
 use super::super::args::{FlowListArgs, FlowTopArgs, FlowVerb, Format};
-use super::super::client::{Client, Target};
+use super::super::client::Client;
 use super::super::rates::{Looks, Top};
+use super::super::target::Target;
 use super::super::{CliError, output, render, units};
 use crate::api::types::{Flow, FlowList, FlowOrder};
 use tokio::signal::unix::{SignalKind, signal};

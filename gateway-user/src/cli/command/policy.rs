@@ -1,7 +1,8 @@
 //! `gateway policy`.
 
 use super::super::args::{ApplyArgs, Format, OutputArgs, PolicyFileArgs, PolicyVerb};
-use super::super::client::{Client, Target};
+use super::super::client::Client;
+use super::super::target::Target;
 use super::super::{CliError, output, render};
 use crate::api::types::{ApplyReport, DiffReport, PolicyDocument};
 use hyper::Method;

@@ -1,7 +1,8 @@
 //! `gateway route`.
 
 use super::super::args::{AddRouteArgs, ChangeArgs, DeleteRouteArgs, Format, RouteVerb, SetRouteArgs};
-use super::super::client::{Client, Target};
+use super::super::client::Client;
+use super::super::target::Target;
 use super::super::{CliError, output, render};
 use super::policy::show_applied;
 use crate::api::types::{AddRoute, ApplyReport, MatchSpec, RouteInfo, RouteList, RoutePatch, RouteSpec};

@@ -11,10 +11,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+/// What this program itself logs comes under this target.
+const OWN_TARGET: &str = "gateway_user";
+/// What the kernel side logs comes under targets that begin so: its modules.
+const KERNEL_TARGET: &str = "gateway::";
 /// The daemon compiles the kernel side's log in where this target is enabled.
 const KERNEL_SWITCH: &str = "gateway::kernel";
-/// What the kernel side logs comes under this target: the name of its crate.
-const KERNEL_TARGET: &str = "gateway_ebpf";
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -29,8 +31,10 @@ pub fn run(args: RunArgs, socket: Option<PathBuf>) -> Result<(), CliError> {
 /// Logs to standard error: for people on a terminal, JSON elsewhere.
 fn log(level: LogLevel, kernel_level: LogLevel) {
     let switch = if kernel_level == LogLevel::Off { LevelFilter::OFF } else { LevelFilter::TRACE };
+    // What the libraries say below a warning is of no use to who runs a node.
     let targets = Targets::new()
-        .with_default(filter(level))
+        .with_default(filter(level).min(LevelFilter::WARN))
+        .with_target(OWN_TARGET, filter(level))
         .with_target(KERNEL_SWITCH, switch)
         .with_target(KERNEL_TARGET, filter(kernel_level));
     let lines = fmt::layer().with_writer(io::stderr);

@@ -1,7 +1,8 @@
 //! `gateway status`.
 
 use super::super::args::OutputArgs;
-use super::super::client::{Client, Target};
+use super::super::client::Client;
+use super::super::target::Target;
 use super::super::{CliError, output, render, units};
 use crate::api::types::{InterfaceList, Status};
 

@@ -9,14 +9,14 @@ use crate::api::types::{Flow, FlowList, FlowTotals};
 /// Flows as a table, and below it how many there are and what was lost.
 #[must_use]
 pub fn list(list: &FlowList, now_unix_ms: u64, wide: bool) -> String {
-    let mut heads =
-        vec!["PROTOCOL", "SOURCE", "DESTINATION", "ROUTE", "VERDICT", ">PACKETS", ">BYTES", ">LAST"];
+    let mut heads = Vec::from(IDENTITY);
+    heads.extend([">PACKETS", ">BYTES", ">LAST"]);
     if wide {
-        heads.extend([">FIRST", "INTERFACE", "VLAN", "MARK", "FLAGS", ">GENERATION"]);
+        heads.extend([">FIRST", "INTERFACE", "VLAN", "FLAGS", ">GENERATION"]);
     }
     let mut columns = Columns::new(&heads);
     for flow in &list.flows {
-        let mut cells = identity(flow);
+        let mut cells = Vec::from(identity(flow));
         cells.extend([
             number(flow.counts.packets, wide),
             bytes(flow.counts.bytes, wide),
@@ -27,8 +27,7 @@ pub fn list(list: &FlowList, now_unix_ms: u64, wide: bool) -> String {
                 age_ms(now_unix_ms.saturating_sub(flow.first_seen_unix_ms)),
                 flow.interface.clone(),
                 if flow.vlan == 0 { "-".to_owned() } else { flow.vlan.to_string() },
-                mark(flow.mark),
-                if flow.tcp_flags.is_empty() { "-".to_owned() } else { flow.tcp_flags.clone() },
+                flags(flow),
                 flow.generation.to_string(),
             ]);
         }
@@ -39,19 +38,27 @@ pub fn list(list: &FlowList, now_unix_ms: u64, wide: bool) -> String {
     text
 }
 
-/// Protocol, source, destination, route and verdict.
-fn identity(flow: &Flow) -> Vec<String> {
+/// The heads of [`identity`].
+const IDENTITY: [&str; 6] = ["PROTOCOL", "SOURCE", "DESTINATION", "ROUTE", "VERDICT", "MARK"];
+
+/// What tells a flow from others, and what was decided for it.
+fn identity(flow: &Flow) -> [String; 6] {
     let mut kind = protocol(&flow.protocol, flow.icmp_type, flow.icmp_code);
     if flow.later_fragment {
         kind.push_str(" frag");
     }
-    vec![
+    [
         kind,
         endpoint(&flow.source, flow.source_port),
         endpoint(&flow.destination, flow.port),
         flow.route.clone(),
         verdict(&flow.verdict, flow.reason.as_deref(), flow.redirect.as_deref()),
+        mark(flow.mark),
     ]
+}
+
+fn flags(flow: &Flow) -> String {
+    if flow.tcp_flags.is_empty() { "-".to_owned() } else { flow.tcp_flags.clone() }
 }
 
 fn footer(list: &FlowList) -> String {
@@ -102,22 +109,20 @@ pub fn top(top: &Top, limit: usize, wide: bool) -> String {
         grouped(top.active),
         grouped(top.known),
     );
-    let mut heads =
-        vec!["PROTOCOL", "SOURCE", "DESTINATION", "ROUTE", "VERDICT", ">BITS", ">PACKETS", ">TOTAL"];
+    // What is asked for comes first: a narrow terminal cuts the addresses and not the rates.
+    let mut heads = vec![">BITS", ">PACKETS", ">TOTAL"];
     if wide {
-        heads.extend(["INTERFACE", "MARK", "FLAGS"]);
+        heads.extend(["INTERFACE", "FLAGS"]);
     }
+    heads.extend(IDENTITY);
     let mut columns = Columns::new(&heads);
     for Rated { flow, bytes_per_sec, packets_per_sec } in top.flows.iter().take(limit) {
-        let mut cells = identity(flow);
-        cells.extend([
-            bit_rate(*bytes_per_sec),
-            packet_rate(*packets_per_sec),
-            bytes(flow.counts.bytes, false),
-        ]);
+        let mut cells =
+            vec![bit_rate(*bytes_per_sec), packet_rate(*packets_per_sec), bytes(flow.counts.bytes, false)];
         if wide {
-            cells.extend([flow.interface.clone(), mark(flow.mark), flow.tcp_flags.clone()]);
+            cells.extend([flow.interface.clone(), flags(flow)]);
         }
+        cells.extend(identity(flow));
         columns.row(cells);
     }
     text.push_str(&columns.text());
@@ -187,9 +192,9 @@ mod tests {
         assert_eq!(
             list(&sample(), 1_065_000, false),
             "\
-PROTOCOL      SOURCE             DESTINATION       ROUTE      VERDICT       PACKETS    BYTES  LAST
-tcp           198.51.100.7:4242  203.0.113.10:443  web        pass            1.23M  1.50 GB  0.4s
-icmpv6 128/0  2001:db8::7        2001:db8::10      (default)  drop: policy        3    312 B  0.4s
+PROTOCOL      SOURCE             DESTINATION       ROUTE      VERDICT       MARK  PACKETS    BYTES  LAST
+tcp           198.51.100.7:4242  203.0.113.10:443  web        pass          0x10    1.23M  1.50 GB  0.4s
+icmpv6 128/0  2001:db8::7        2001:db8::10      (default)  drop: policy  -           3    312 B  0.4s
 2 of 12,000 flows; --limit shows more; 5 records lost (9 packets)
 "
         );
@@ -198,7 +203,7 @@ icmpv6 128/0  2001:db8::7        2001:db8::10      (default)  drop: policy      
     #[test]
     fn a_wide_list_holds_all() {
         let text = list(&sample(), 1_065_000, true);
-        assert!(text.contains("1234567  1500000000  0.4s  1m 5s  eth0       -     0x10  SYN,ACK"), "{text}");
+        assert!(text.contains("1234567  1500000000  0.4s  1m 5s  eth0       -     SYN,ACK"), "{text}");
     }
 
     #[test]
@@ -222,8 +227,8 @@ icmpv6 128/0  2001:db8::7        2001:db8::10      (default)  drop: policy      
             "\
 1.20 Gbit/s, 105 kpps; 1 of 12 flows active
 
-PROTOCOL  SOURCE             DESTINATION       ROUTE  VERDICT         BITS   PACKETS    TOTAL
-tcp       198.51.100.7:4242  203.0.113.10:443  web    pass     1.20 Gbit/s  105 kpps  1.50 GB
+       BITS   PACKETS    TOTAL  PROTOCOL  SOURCE             DESTINATION       ROUTE  VERDICT  MARK
+1.20 Gbit/s  105 kpps  1.50 GB  tcp       198.51.100.7:4242  203.0.113.10:443  web    pass     0x10
 "
         );
     }

@@ -135,16 +135,16 @@ fn flows(status: &Status) -> String {
 
 fn events(status: &Status) -> String {
     let events = &status.events;
-    let one_in = |rate: f64| match rate {
-        r if r <= 0.0 => "no".to_owned(),
-        r if r >= 1.0 => "every".to_owned(),
-        r => format!("1 in {}", grouped((1.0 / r).round() as u64)),
+    let one_in = |rate: f64, what: &str| match rate {
+        r if r <= 0.0 => format!("no {what}s"),
+        r if r >= 1.0 => format!("every {what}"),
+        r => format!("1 in {} {what}s", grouped((1.0 / r).round() as u64)),
     };
     let mut text = format!(
-        "{} reported ({} packets, {} drops); {}",
+        "{} reported ({}, {}); {}",
         grouped(events.received),
-        one_in(events.sample_rate),
-        one_in(events.drop_sample_rate),
+        one_in(events.sample_rate, "packet"),
+        one_in(events.drop_sample_rate, "drop"),
         if events.lost == 0 { "none lost".to_owned() } else { format!("{} lost", grouped(events.lost)) },
     );
     if events.missed > 0 {
@@ -269,7 +269,7 @@ daemon    ready, version 0.1.0, up 2h 10m, pid 4711; adopted what an earlier one
 packets   1,030,016 received = 1,000,010 passed + 30,000 dropped + 0 sent back + 5 redirected + 1 on their way
 drops     policy 30,000
 flows     12,345 known; none lost
-events    31,000 reported (1 in 1,000 packets, every drops); 3 lost
+events    31,000 reported (1 in 1,000 packets, every drop); 3 lost
 notice    eth1 is governed by generic XDP
 
 INTERFACE  MODE         RECEIVED  PASSED  DROPPED  SENT BACK  REDIRECTED  NOTE
