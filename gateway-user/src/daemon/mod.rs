@@ -1,6 +1,6 @@
 //! The daemon: owns the data plane and the live policy, and serves the control API and the metrics.
 //!
-//! [`run`] is its life. [`Governor`] is the one owner of state: everybody reads what it publishes,
+//! [`run()`] is its life. [`Governor`] is the one owner of state: everybody reads what it publishes,
 //! and every change goes through it, one after the other. [`change`] has the order that makes a
 //! change all or nothing, [`start`] what a restart does.
 

@@ -1,5 +1,5 @@
 //! Flow accounts in user space: what left the kernel's memo is added up in a bounded [`Table`], and
-//! [`select`] merges it with the lines that are still in the memo. Nothing else merges the two.
+//! [`select()`] merges it with the lines that are still in the memo. Nothing else merges the two.
 
 mod account;
 mod select;

@@ -50,7 +50,7 @@ pub(super) fn rows() -> Vec<Row> {
     }
     for port in [0, 79, 81, 442, 444, 999, 2001, 65534] {
         let row = Row::new(format!("ports: {port} is beside the list"), PORTS, udp(5, port));
-        rows.push(row.by_default().dropped(gateway_common::reason::Reason::Default));
+        rows.push(row.by_default().dropped(Reason::Default));
     }
     for port in [1, 60000, 65535] {
         rows.push(
@@ -61,7 +61,7 @@ pub(super) fn rows() -> Vec<Row> {
     }
     for port in [0, 2, 59999] {
         let row = Row::new(format!("ports: source {port} is beside the list"), PORTS, udp(port, 5));
-        rows.push(row.by_default().dropped(gateway_common::reason::Reason::Default));
+        rows.push(row.by_default().dropped(Reason::Default));
     }
     for (name, frame) in [
         ("echo request", Frame::new().ip(V4.0, V4.1).icmp(8, 0).payload(56)),
