@@ -264,8 +264,11 @@ fn unescape(name: &str) -> String {
     name.replace("%2E", ".").replace("%25", "%")
 }
 
-/// Sees to it that `pin_dir` lies on a BPF file system: mounts one at its parent if it does not and
-/// the parent holds nothing that the mount would hide.
+/// Where the kernel's documentation has the BPF file system; nothing else lies there.
+const BPF_MOUNT_POINT: &str = "/sys/fs/bpf";
+
+/// Sees to it that `pin_dir` lies on a BPF file system: mounts one at [`BPF_MOUNT_POINT`] if that is
+/// where it is to be; over any other folder a mount could hide something.
 fn ensure_bpffs(pin_dir: &Path) -> Result<(), Error> {
     let existing = pin_dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
     let kind = statfs(existing).map_err(|errno| Error::pins("asking", existing)(errno.into()))?;
@@ -281,9 +284,8 @@ fn ensure_bpffs(pin_dir: &Path) -> Result<(), Error> {
 }
 
 fn mount_bpffs(at: &Path) -> io::Result<()> {
-    fs::create_dir_all(at)?;
-    if fs::read_dir(at)?.next().is_some() {
-        return Err(ErrorKind::DirectoryNotEmpty.into());
+    if at != Path::new(BPF_MOUNT_POINT) {
+        return Err(io::Error::new(ErrorKind::Unsupported, format!("only done at {BPF_MOUNT_POINT}")));
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("bpf"), at, Some("bpf"), flags, Some("mode=0700"))?;
