@@ -4,13 +4,16 @@ use crate::account::telemetry;
 use crate::frame::{Bytes, Checked};
 use crate::maps;
 use crate::pipeline::{Hook, Judged};
+use core::arch::asm;
+use core::mem::offset_of;
+
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md};
 use aya_ebpf::helpers::{
     bpf_get_smp_processor_id, bpf_redirect, bpf_skb_pull_data, bpf_xdp_adjust_meta, bpf_xdp_get_buff_len,
 };
 use gateway_common::abi::{
-    EGRESS_XDP_FRAMES, Egress, INTERFACE_NATIVE, INTERFACE_TX_BY_TC, Interface, METADATA_MAGIC, Metadata,
-    Telemetry, UNSET, Verdict,
+    EGRESS_XDP_FRAMES, Egress, INTERFACE_NATIVE, INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, Interface,
+    METADATA_MAGIC, METADATA_SHIFT, Metadata, Telemetry, UNSET, Verdict,
 };
 use gateway_common::parse::Frame;
 use gateway_common::reason::Reason;
@@ -56,12 +59,13 @@ impl XdpFrame {
             return false;
         }
         let metadata = Metadata {
+            redirect_ifindex,
+            generation,
+            reserved: [0; 2],
             magic: METADATA_MAGIC,
             mark: judged.mark,
             priority: judged.priority,
             counter: judged.counter,
-            generation,
-            redirect_ifindex,
         };
         // SAFETY: the comparison above shows room for all of it, and metadata is 4-byte aligned.
         unsafe { *(meta as *mut Metadata) = metadata };
@@ -148,6 +152,10 @@ impl Hook for XdpFrame {
                 if interface.flags & INTERFACE_TX_BY_TC != 0 {
                     return self.send_by_tc(interface.ifindex, generation, judged);
                 }
+                if interface.flags & INTERFACE_TX_BY_REDIRECT != 0 {
+                    // SAFETY: a helper that takes plain numbers.
+                    return unsafe { bpf_redirect(interface.ifindex, 0) as u32 };
+                }
                 xdp_action::XDP_TX
             }
             Verdict::Redirect => {
@@ -210,6 +218,20 @@ impl SkbFrame {
     }
 }
 
+/// A word at any address: assembly, since an unaligned read becomes one of single bytes.
+///
+/// # Safety
+/// Four bytes from there must be within what was checked.
+#[inline(always)]
+unsafe fn load(at: usize) -> u32 {
+    let value: u64;
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("{v} = *(u32 *)({p} + 0)", v = out(reg) value, p = in(reg) at as u64, options(readonly, nostack));
+    }
+    value as u32
+}
+
 /// Carries out what XDP left word of: sets mark and priority, redirects if asked. Nothing if there
 /// is no word.
 #[inline(always)]
@@ -219,27 +241,34 @@ pub fn take_over(context: *mut __sk_buff) -> Option<i32> {
     if meta + size_of::<Metadata>() > data {
         return None;
     }
-    let metadata = meta as *mut Metadata;
+    let magic = meta + offset_of!(Metadata, magic);
     // SAFETY: the comparison above shows that all of it is there.
-    let left = unsafe { core::ptr::read_volatile(metadata) };
-    if left.magic != METADATA_MAGIC {
+    let (magic, redirect_ifindex) = if unsafe { load(magic) } == METADATA_MAGIC {
+        // SAFETY: as above.
+        (magic, unsafe { load(meta + offset_of!(Metadata, redirect_ifindex)) })
+    } else {
+        (magic - METADATA_SHIFT, 0)
+    };
+    // SAFETY: as above; three words from there on are within it.
+    let (seen, mark, priority) = unsafe { (load(magic), load(magic + 4), load(magic + 8)) };
+    if seen != METADATA_MAGIC {
         return None;
     }
     // Carried out once: a frame that meets another gateway later does not speak for this one.
     // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(&raw mut (*metadata).magic, 0) };
+    unsafe { core::ptr::write_unaligned(magic as *mut u32, 0) };
     // SAFETY: fields of the program's own context that it may write.
     unsafe {
-        if left.mark != UNSET {
-            (*context).mark = left.mark;
+        if mark != UNSET {
+            (*context).mark = mark;
         }
-        if left.priority != UNSET {
-            (*context).priority = left.priority;
+        if priority != UNSET {
+            (*context).priority = priority;
         }
     }
-    if left.redirect_ifindex != 0 {
+    if redirect_ifindex != 0 {
         // SAFETY: a helper that takes plain numbers.
-        return Some(unsafe { bpf_redirect(left.redirect_ifindex, 0) as i32 });
+        return Some(unsafe { bpf_redirect(redirect_ifindex, 0) as i32 });
     }
     Some(TC_ACT_UNSPEC)
 }

@@ -10,7 +10,6 @@ use gateway_common::reason::Reason;
 /// `XDP_*` of linux/bpf.h.
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
-const XDP_TX: u32 = 3;
 const XDP_REDIRECT: u32 = 4;
 /// `TC_ACT_*` of linux/pkt_cls.h.
 const TC_ACT_UNSPEC: u32 = u32::MAX;
@@ -127,7 +126,8 @@ fn result(lab: &Lab, expected: &Expected) -> (u32, Option<(u32, u32, u32)>) {
     match (lab.hook, expected.verdict) {
         (Hook::Xdp, Verdict::Pass) => (XDP_PASS, marked.then_some((expected.mark, expected.priority, 0))),
         (Hook::Xdp, Verdict::Drop) => (XDP_DROP, None),
-        (Hook::Xdp, Verdict::Tx) if takes(INTERFACE) => (XDP_TX, None),
+        // A veth: what is sent back is redirected to where it came from.
+        (Hook::Xdp, Verdict::Tx) if takes(INTERFACE) => (XDP_REDIRECT, None),
         (Hook::Xdp, Verdict::Tx) => by_tc(INTERFACE),
         (Hook::Xdp, Verdict::Redirect) => match expected.target.as_deref() {
             Some(target) if !takes(target) => by_tc(target),

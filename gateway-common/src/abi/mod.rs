@@ -14,7 +14,7 @@ mod report;
 
 pub use flow::{FlowAddresses, FlowRecord, MEMO_WAYS, MemoAddresses, MemoLine, MemoSet};
 pub use names::{globals, maps, programs};
-pub use report::{METADATA_MAGIC, Metadata, PacketEvent};
+pub use report::{METADATA_MAGIC, METADATA_SHIFT, Metadata, PacketEvent};
 
 use bytemuck::{Pod, Zeroable};
 
@@ -32,7 +32,7 @@ pub const MAX_ROUTES: usize = 65_536;
 pub const INTERFACE_INDEX_SPACE: usize = 65_536;
 /// Counter slot of packets that no route matched.
 pub const COUNTER_DEFAULT: u32 = 0;
-/// Counter slot of frames that are not IP and pass unjudged.
+/// Counter slot of frames that pass unjudged: not IP, or IPv6's neighbour discovery.
 pub const COUNTER_NOT_IP: u32 = 1;
 /// Counter slot of malformed packets, passed or dropped.
 pub const COUNTER_MALFORMED: u32 = 2;
@@ -190,7 +190,8 @@ pub struct Interface {
     pub ifindex: u32,
     /// Slot, 1..MAX_INTERFACES.
     pub slot: u16,
-    /// [`INTERFACE_JUDGE_IN_TC`], [`INTERFACE_TX_BY_TC`], [`INTERFACE_NATIVE`].
+    /// [`INTERFACE_JUDGE_IN_TC`], [`INTERFACE_TX_BY_TC`], [`INTERFACE_TX_BY_REDIRECT`],
+    /// [`INTERFACE_NATIVE`].
     pub flags: u16,
 }
 
@@ -198,6 +199,9 @@ pub struct Interface {
 pub const INTERFACE_JUDGE_IN_TC: u16 = 1;
 /// XDP_TX does not arrive (a veth whose peer takes no XDP frames): tc sends instead.
 pub const INTERFACE_TX_BY_TC: u16 = 2;
+/// XDP_TX does not arrive though a redirect does (a veth whose peer merges packets but has no program:
+/// `veth_xdp_flush` wakes only one that has): what is sent back is redirected to where it came from.
+pub const INTERFACE_TX_BY_REDIRECT: u16 = 8;
 /// Native XDP: a redirect needs a target that takes XDP frames ([`EGRESS_XDP_FRAMES`]).
 pub const INTERFACE_NATIVE: u16 = 4;
 
@@ -291,6 +295,7 @@ const _: () = {
     assert!(size_of::<MemoLine>() == 64);
     assert!(size_of::<FlowRecord>() == 96);
     assert!(size_of::<PacketEvent>() == 72);
-    assert!(size_of::<Metadata>() == 24);
+    assert!(size_of::<Metadata>() == 32);
+    assert!(core::mem::offset_of!(Metadata, magic) >= METADATA_SHIFT);
     assert!(size_of::<Scratch>() == 64);
 };

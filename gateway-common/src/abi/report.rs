@@ -46,9 +46,19 @@ pub struct PacketEvent {
 }
 
 /// XDP metadata: what XDP tells tc about a packet that passes, in front of the frame.
+///
+/// What generic XDP needs stands last: where the kernel has copied the packet before generic XDP
+/// (since 6.9, for want of headroom), the copy does not know the length of its Ethernet header, and tc
+/// sees everything [`METADATA_SHIFT`] bytes too far back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Metadata {
+    /// tc redirects the packet to this interface, 0: it passes. Never asked for in generic XDP.
+    pub redirect_ifindex: u32,
+    /// The generation that judged.
+    pub generation: u32,
+    /// Zero.
+    pub reserved: [u32; 2],
     /// [`METADATA_MAGIC`].
     pub magic: u32,
     /// skb mark, [`super::UNSET`] if none.
@@ -57,11 +67,10 @@ pub struct Metadata {
     pub priority: u32,
     /// Counter slot of the route.
     pub counter: u32,
-    /// The generation that judged.
-    pub generation: u32,
-    /// tc redirects the packet to this interface, 0: it passes.
-    pub redirect_ifindex: u32,
 }
+
+/// See [`Metadata`]: the length of an Ethernet header.
+pub const METADATA_SHIFT: usize = 14;
 
 /// "GWM" and the ABI version.
 pub const METADATA_MAGIC: u32 = 0x4757_4D00 | ABI_VERSION;

@@ -46,5 +46,6 @@ pub(super) fn parse<F: Frame + ?Sized>(
         }
         packet.flags = if fragment_offset != 0 { flags::LATER_FRAGMENT } else { flags::FIRST_FRAGMENT };
     }
-    Ok(Transport { offset: offset + header_length, length, fragment_offset })
+    let hop_limit = ip.byte::<8>();
+    Ok(Transport { offset: offset + header_length, length, fragment_offset, hop_limit })
 }

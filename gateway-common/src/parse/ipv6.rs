@@ -37,15 +37,16 @@ pub(super) fn parse<F: Frame + ?Sized>(
     packet.destination = [ip.be64::<24>(), ip.be64::<32>()];
     packet.protocol = ip.byte::<6>();
     let payload_length = ip.be16::<4>() as u32;
+    let hop_limit = ip.byte::<7>();
     let start = offset + 40;
     packet.end = start + payload_length;
     if !frame.holds(packet.end) {
         return Err(Reason::Ipv6BeyondFrame);
     }
     if is_extension(packet.protocol) {
-        return extensions(frame, start, payload_length, packet);
+        return extensions(frame, start, payload_length, hop_limit, packet);
     }
-    Ok(Transport { offset: start, length: payload_length, fragment_offset: 0 })
+    Ok(Transport { offset: start, length: payload_length, fragment_offset: 0, hop_limit })
 }
 
 /// How far the walk has come.
@@ -74,6 +75,7 @@ fn extensions<F: Frame + ?Sized>(
     frame: &F,
     start: u32,
     payload_length: u32,
+    hop_limit: u8,
     packet: &mut Packet,
 ) -> Result<Transport, Reason> {
     const { assert!(EXTENSIONS == 6) };
@@ -89,7 +91,7 @@ fn extensions<F: Frame + ?Sized>(
     }
     packet.protocol = walk.next;
     let Walk { walked, fragment_offset, .. } = walk;
-    Ok(Transport { offset: start + walked, length: payload_length - walked, fragment_offset })
+    Ok(Transport { offset: start + walked, length: payload_length - walked, fragment_offset, hop_limit })
 }
 
 /// A step behind the first, if there is one to take.

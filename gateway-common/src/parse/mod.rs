@@ -9,7 +9,7 @@ mod ipv4;
 mod ipv6;
 mod l4;
 
-use crate::packet::Packet;
+use crate::packet::{Packet, flags, protocol};
 use crate::reason::Reason;
 
 /// A frame's bytes. The kernel's implementation is the bounded cursor over packet pointers; on the
@@ -81,7 +81,7 @@ impl<const N: usize> Header<N> for [u8; N] {
 pub enum Carries {
     /// An IP packet, parsed.
     Ip,
-    /// ARP, LLDP and whatever else is not IP.
+    /// ARP, LLDP and whatever else is not IP, and IPv6's neighbour discovery: no route decides.
     Other,
 }
 
@@ -98,7 +98,22 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<Carrie
         _ => return Ok(Carries::Other),
     };
     l4::parse(frame, transport, packet)?;
+    if is_neighbour_discovery(packet, transport.hop_limit) {
+        return Ok(Carries::Other);
+    }
     Ok(Carries::Ip)
+}
+
+/// Router and neighbour solicitation and advertisement, and redirect: what ARP is to IPv4. They count
+/// only with the hop limit that no router lets through (RFC 4861 6.1, 7.1 and 8.1), so nobody but a
+/// neighbour can send them, and never in fragments (RFC 6980 5).
+#[inline(always)]
+fn is_neighbour_discovery(packet: &Packet, hop_limit: u8) -> bool {
+    packet.family == 6
+        && packet.protocol == protocol::ICMPV6
+        && packet.flags == flags::HAS_ICMP
+        && hop_limit == 255
+        && matches!(packet.port >> 8, 133..=137)
 }
 
 /// Where the transport header should be.
@@ -110,6 +125,8 @@ struct Transport {
     length: u32,
     /// Offset of this fragment's data in the whole, bytes; 0 for what is not a later fragment.
     fragment_offset: u32,
+    /// Hop limit, or time to live.
+    hop_limit: u8,
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@
 //! | method | path | body | answer | errors besides 500 `internal` |
 //! |---|---|---|---|---|
 //! | GET | `/v1/status` | | [`types::Status`] | |
-//! | GET | `/v1/policy` | | [`types::PolicyDocument`] | 404 `no_policy` |
-//! | PUT | `/v1/policy` `[source]` | YAML (`text/yaml`) | [`types::ApplyReport`] | 409, 413 `too_large`, 422 `invalid_policy` |
-//! | POST | `/v1/policy/check` `[source]` | YAML | [`types::CheckReport`] | 413, 422 `invalid_policy` |
+//! | GET | `/v1/policy` | | [`types::PolicyDocument`] | 404 `no_policy`, 409 `unknown_policy` |
+//! | PUT | `/v1/policy` `[source]` | YAML (`text/yaml`) | [`types::ApplyReport`] | 409, 413 `too_large`, 422 (below) |
+//! | POST | `/v1/policy/check` `[source]` | YAML | [`types::CheckReport`] | 413, 422 |
 //! | POST | `/v1/policy/diff` `[source]` | YAML | [`types::DiffReport`] | 413, 422 `invalid_policy` |
 //! | GET | `/v1/routes` | | [`types::RouteList`] | |
 //! | POST | `/v1/routes` | [`types::AddRoute`] | [`types::ApplyReport`] | 409 `route_exists`, 422 |
@@ -29,6 +29,11 @@
 //! | GET | `/v1/interfaces` | | [`types::InterfaceList`] | |
 //! | POST | `/v1/detach` | | [`types::DetachReport`] | 403 |
 //! | GET | `/openapi.json` | | the OpenAPI 3.1 document | |
+//!
+//! 422 is `invalid_policy` with diagnostics (a document, or the route of a request), `invalid_route`
+//! (it would contradict itself), `not_compilable`, `no_slot` or `arena_full`. Changes of single routes
+//! answer 409 `unknown_policy` where the live policy was found in the kernel and not in the store.
+//! A policy that was changed route by route is written anew, without the comments of its document.
 //!
 //! Anything else: 404 `not_found` or 405 `method_not_allowed`.
 

@@ -7,7 +7,7 @@ use super::shape::stored;
 use super::{Dataplane, Error};
 use gateway_common::abi::{
     EGRESS_XDP_FRAMES, Egress, INTERFACE_INDEX_SPACE, INTERFACE_JUDGE_IN_TC, INTERFACE_NATIVE,
-    INTERFACE_TX_BY_TC, Interface, maps,
+    INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, Interface, maps,
 };
 
 impl Dataplane {
@@ -36,8 +36,14 @@ impl Dataplane {
 
     pub(super) fn native_flags(&self, interface: &str, ifindex: u32) -> Result<u16, Error> {
         let Device { xdp_frames, veth } = features::device(interface, ifindex)?;
-        // What a veth sends back lands in its peer, which may have nobody to take XDP frames.
-        Ok(INTERFACE_NATIVE | if veth && !xdp_frames { INTERFACE_TX_BY_TC } else { 0 })
+        // What a veth sends back lands in its peer: XDP_TX only if that has a program, which cannot
+        // be seen from here, a redirect if it takes XDP frames, which can.
+        let way_back = match (veth, xdp_frames) {
+            (false, _) => 0,
+            (true, true) => INTERFACE_TX_BY_REDIRECT,
+            (true, false) => INTERFACE_TX_BY_TC,
+        };
+        Ok(INTERFACE_NATIVE | way_back)
     }
 
     /// Writes a redirect target's entry anew; true if it changed.

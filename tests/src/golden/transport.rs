@@ -2,6 +2,7 @@
 
 use super::Row;
 use crate::packet::Frame;
+use gateway_common::reason::Reason;
 
 const V4: (&str, &str) = ("198.51.100.7", "203.0.113.10");
 const V6: (&str, &str) = ("2001:db8::7", "2001:db8:1::10");
@@ -71,16 +72,32 @@ pub(super) fn rows() -> Vec<Row> {
     ] {
         rows.push(Row::marked(format!("icmp: {name}"), frame.bytes()));
     }
-    for (name, kind) in
-        [("router solicitation", 133), ("neighbour solicitation", 135), ("neighbour advertisement", 136)]
-    {
+    let discovery = [
+        ("router solicitation", 133),
+        ("router advertisement", 134),
+        ("neighbour solicitation", 135),
+        ("neighbour advertisement", 136),
+        ("redirect", 137),
+    ];
+    let drop_all = "version: 1\nroutes:\n  - {name: all, match: {}, action: drop}\ndefault: drop\n";
+    for (name, kind) in discovery {
         let frame = Frame::new().ip("fe80::1", "ff02::1:ff00:2").icmpv6(kind, 0).payload(24);
-        let row = Row::new(
-            format!("icmp: {name} passes"),
-            PORTS.trim_end_matches("default: drop\n"),
-            frame.bytes(),
-        );
-        rows.push(row.by_default());
+        let near = frame.clone().hop_limit(255);
+        rows.push(Row::new(format!("icmp: {name} passes whatever the policy"), drop_all, near.bytes()));
+        let row = Row::new(format!("icmp: {name} from afar is judged"), drop_all, frame.bytes());
+        rows.push(row.route("all").dropped(Reason::Route));
+    }
+    for (name, frame) in [
+        ("a type before them", Frame::new().ip("fe80::1", "ff02::1").icmpv6(132, 0)),
+        ("a type behind them", Frame::new().ip("fe80::1", "ff02::1").icmpv6(138, 0)),
+        (
+            "a first fragment of one",
+            Frame::new().ip("fe80::1", "fe80::2").icmpv6(135, 0).fragment(0, true).payload(16),
+        ),
+    ] {
+        let row =
+            Row::new(format!("icmp: {name} is judged"), drop_all, frame.hop_limit(255).payload(16).bytes());
+        rows.push(row.route("all").dropped(Reason::Route));
     }
     // Type and code stand where a port would: no port route may match them.
     let echo = Frame::new().ip(V4.0, V4.1).icmp(8, 0);

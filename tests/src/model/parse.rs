@@ -173,7 +173,12 @@ fn ipv6(bytes: &[u8], vlan: u16) -> Result<Parsed, Unparsed> {
         payload = behind;
         unfragmentable += size;
     }
-    transport(base(source, destination, vlan), next, payload, fragment)
+    let whole = !fragment.is_any();
+    let parsed = transport(base(source, destination, vlan), next, payload, fragment)?;
+    // RFC 4861 and RFC 6980: only a neighbour can send these, and only whole.
+    let neighbour =
+        whole && bytes[7] == 255 && parsed.icmp.is_some_and(|(kind, _)| (133..=137).contains(&kind));
+    if neighbour { Err(Unparsed::NotIp) } else { Ok(parsed) }
 }
 
 fn fragment_header(header: &[u8], data: &[u8], unfragmentable: usize) -> Result<Fragment, Unparsed> {

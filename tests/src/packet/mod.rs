@@ -73,6 +73,7 @@ pub struct Frame {
     transport: Transport,
     payload: Vec<u8>,
     trailer: usize,
+    hop_limit: u8,
     lies: Lies,
 }
 
@@ -91,6 +92,7 @@ impl Default for Frame {
             transport: Transport::Raw(253),
             payload: Vec::new(),
             trailer: 0,
+            hop_limit: 64,
             lies: Lies::default(),
         }
     }
@@ -244,6 +246,13 @@ impl Frame {
         self
     }
 
+    /// The hop limit, or time to live, 64 otherwise.
+    #[must_use]
+    pub fn hop_limit(mut self, hops: u8) -> Frame {
+        self.hop_limit = hops;
+        self
+    }
+
     /// So many bytes of padding behind the packet.
     #[must_use]
     pub fn trailer(mut self, length: usize) -> Frame {
@@ -348,7 +357,7 @@ impl Frame {
                 out.extend(length.to_be_bytes());
                 out.extend([0x12, 0x34]);
                 out.extend(fragment.to_be_bytes());
-                out.extend([64, self.transport.protocol(), 0, 0]);
+                out.extend([self.hop_limit, self.transport.protocol(), 0, 0]);
                 out.extend(&addresses);
                 out.extend(options);
                 let sum = checksum::internet(&[&out]).to_be_bytes();
@@ -364,7 +373,7 @@ impl Frame {
                 let length = self.lies.length.unwrap_or((chain.len() + segment.len()) as u16);
                 let mut out = vec![version << 4, 0, 0, 0];
                 out.extend(length.to_be_bytes());
-                out.extend([next, 64]);
+                out.extend([next, self.hop_limit]);
                 out.extend(&addresses);
                 out.extend(chain);
                 out.extend(segment);

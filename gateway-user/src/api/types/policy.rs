@@ -53,7 +53,7 @@ pub struct ApplyReport {
     pub generation: u32,
     /// Digest of the document, hexadecimal.
     pub digest: String,
-    /// Whether anything changed; the same policy again makes no new generation.
+    /// Whether anything changed, or would have; the same policy again makes no new generation.
     pub changed: bool,
     /// Nothing was made live, because `dry_run` was asked for.
     pub dry_run: bool,
@@ -108,7 +108,8 @@ pub struct PolicyDiff {
     pub moved: Vec<String>,
     /// `default` or `malformed` changed.
     pub settings_changed: bool,
-    /// The two documents as a unified text diff, old to new; empty if the text is the same.
+    /// The two documents, canonically written (without comments), as a unified text diff, old to new;
+    /// empty if they are the same.
     pub text: String,
 }
 

@@ -9,7 +9,7 @@ use gateway_common::abi::{self, ABI_VERSION};
 use gateway_tests::object::PinFolder;
 use gateway_user::compile::{self, Names};
 use gateway_user::dataplane::{Dataplane, Options};
-use gateway_user::policy;
+use gateway_user::policy::{self, Policy};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
 
@@ -121,19 +121,23 @@ impl Gateway {
 
     /// Parses, compiles and applies a policy.
     pub fn apply(&mut self, text: &str, slots: &[(&str, u8)]) -> Result<()> {
-        let image = compiled(text, slots)?;
+        let image = compiled(&read(text)?, slots)?;
         self.dataplane.apply(&image, [0; 4], 0)?;
         Ok(())
     }
 }
 
+/// A policy's model.
+pub fn read(text: &str) -> Result<Policy> {
+    policy::parse("bench", text).map_err(|errors| anyhow!("{}", errors.render(false)))
+}
+
 /// A policy's image.
-pub fn compiled(text: &str, slots: &[(&str, u8)]) -> Result<compile::Image> {
-    let policy = policy::parse("bench", text).map_err(|errors| anyhow!("{}", errors.render(false)))?;
+pub fn compiled(policy: &Policy, slots: &[(&str, u8)]) -> Result<compile::Image> {
     let order = policy.routes.iter().enumerate();
     let counters = order.map(|(n, route)| (route.name.as_str(), n as u32 + abi::COUNTER_FIRST_ROUTE));
     let names = BenchNames { slots, counters: counters.collect() };
-    compile::compile(&policy, &names).map_err(|error| anyhow!("{error}"))
+    compile::compile(policy, &names).map_err(|error| anyhow!("{error}"))
 }
 
 struct BenchNames<'a> {
