@@ -31,10 +31,10 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts it in the namespace, and waits until it governs.
-    pub fn start(executable: &Path, namespace: &Namespace, policy: &Path) -> Result<Daemon> {
+    pub fn start(executable: &Path, namespace: &Namespace, policy: &Path, mode: &str) -> Result<Daemon> {
         let folder = tempfile::Builder::new().prefix("gateway-demo-").tempdir()?;
         let log = shell::target_folder("demo")?.join("gateway.log");
-        let mut command = program(executable, ["run", "--metrics", METRICS]);
+        let mut command = program(executable, ["run", "--metrics", METRICS, "--mode", mode]);
         for interface in ["client", "backend1", "backend2"] {
             command.args(["--interface", interface]);
         }

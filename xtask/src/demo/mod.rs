@@ -27,6 +27,9 @@ pub struct Arguments {
     /// Send packets, compare the counts, clean up, end.
     #[arg(long)]
     once: bool,
+    /// How the gateway governs its interfaces: auto, native, generic or tc.
+    #[arg(long, default_value = "auto")]
+    mode: String,
 }
 
 /// How long counters may take to come to rest.
@@ -42,7 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     ledger::start(&network)?;
     network.connect()?;
     let policy = root().join("examples/demo.yaml");
-    let daemon = Daemon::start(&built.executable, &network.gateway, &policy)?;
+    let daemon = Daemon::start(&built.executable, &network.gateway, &policy, &arguments.mode)?;
     show_modes(&daemon)?;
     signals::check()?;
 

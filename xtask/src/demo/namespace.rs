@@ -101,7 +101,7 @@ impl Namespace {
 
     /// Runs `ip` in the namespace, with arguments parted by spaces.
     pub fn ip(&self, arguments: &str) -> Result<String> {
-        output(program("ip", ["-n", &self.name]).args(arguments.split(' ')))
+        self.output(program("ip", arguments.split(' ')))
     }
 
     /// Runs a command in the namespace and returns its output.
