@@ -8,7 +8,7 @@ use super::super::{
 };
 use super::*;
 use aya::programs::{SchedClassifier, TcAttachType};
-use gateway_common::abi::{Hook, INTERFACE_NATIVE, INTERFACE_TX_BY_TC};
+use gateway_common::abi::{Hook, INTERFACE_NATIVE, INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC};
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -162,7 +162,7 @@ fn features_follow_the_peer() {
 
         dataplane.attach("t2", 2, Mode::Native).unwrap();
         dataplane.refresh_interfaces().unwrap();
-        assert_eq!(dataplane.entry(t1.ifindex).flags, INTERFACE_NATIVE);
+        assert_eq!(dataplane.entry(t1.ifindex).flags, INTERFACE_NATIVE | INTERFACE_TX_BY_REDIRECT);
     });
 }
 
