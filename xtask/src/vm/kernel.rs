@@ -13,8 +13,6 @@ use crate::shell::{output, program};
 const VERSION: &str = "6.1";
 /// The Debian suite that has it.
 const SUITE: &str = "bookworm";
-/// For machines whose own sources have no such kernel.
-const MIRROR: &str = "http://deb.debian.org/debian";
 const SUFFIX: &str = "-cloud-amd64";
 
 /// An unpacked kernel.
@@ -66,7 +64,8 @@ fn unpacked(root: &Path) -> Option<Kernel> {
     image.exists().then(|| Kernel { release, image, root: root.to_owned() })
 }
 
-/// From the machine's own sources; else from Debian's, through a list of sources of our own.
+/// From the machine's own suites; else from the older one that has it, of the same Debian archive,
+/// through a list of sources of our own.
 fn download_package(folder: &Path, packages: &Path) -> Result<PathBuf> {
     if Uid::effective().is_root() {
         change(&mut program("apt-get", ["update", "-q"]))?;
@@ -74,13 +73,14 @@ fn download_package(folder: &Path, packages: &Path) -> Result<PathBuf> {
     if let Some(package) = newest_package(&[])? {
         return download(&package, packages, &[]);
     }
-    println!("{:>10}  no source of apt holds Linux {VERSION}: asking {MIRROR}", "");
+    let mirror = debian_archive()?;
+    println!("{:>10}  no suite of apt's sources holds Linux {VERSION}: asking for {SUITE}", "");
     let apt = folder.join("apt");
     fs::create_dir_all(apt.join("lists/partial"))?;
     fs::create_dir_all(apt.join("cache/archives/partial"))?;
     let list = apt.join("sources.list");
     let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    fs::write(&list, format!("deb [arch=amd64 signed-by={keys}] {MIRROR} {SUITE} main\n"))?;
+    fs::write(&list, format!("deb [arch=amd64 signed-by={keys}] {mirror} {SUITE} main\n"))?;
     let options: Vec<String> = [
         format!("Dir::Etc::sourcelist={}", list.display()),
         "Dir::Etc::sourceparts=-".into(),
@@ -94,8 +94,19 @@ fn download_package(folder: &Path, packages: &Path) -> Result<PathBuf> {
     change(program("apt-get", ["update", "-q"]).args(&options))?;
     match newest_package(&options)? {
         Some(package) => download(&package, packages, &options),
-        None => bail!("{MIRROR} {SUITE} has no package linux-image-{VERSION}.…{SUFFIX}"),
+        None => bail!("{mirror} {SUITE} has no package linux-image-{VERSION}.…{SUFFIX}"),
     }
+}
+
+/// The Debian archive among the machine's package sources.
+fn debian_archive() -> Result<String> {
+    let targets = output(&mut program("apt-get", ["indextargets", "--format", "$(ORIGIN) $(REPO_URI)"]))?;
+    let mut archives = targets.lines().filter_map(|line| line.strip_prefix("Debian "));
+    // Not the security archive, whose suites have other names.
+    let archive = archives.find(|archive| archive.trim_end_matches('/').ends_with("/debian"));
+    archive.map(str::to_owned).with_context(|| {
+        format!("no source of apt is a Debian archive, and the VM needs Linux {VERSION} of Debian {SUITE}: add one")
+    })
 }
 
 /// `linux-image-6.1.0-NN-cloud-amd64` with the highest NN.
