@@ -81,7 +81,7 @@ pub fn differences(lab: &Lab, expected: &Expected, observed: &Observed) -> Vec<S
     };
     let outcome = &observed.outcome;
     let (code, metadata) = result(lab, expected);
-    compare("return code", outcome.code.to_string(), code.to_string());
+    compare("return code", outcome.return_value.to_string(), code.to_string());
     compare(
         "output",
         crate::packet::show::hex(&outcome.frame, ""),

@@ -6,13 +6,12 @@ use crate::counters::Snapshot;
 use crate::golden::{ABSENT, INTERFACE, TARGET, TARGET_WITHOUT_XDP};
 use crate::model::{Counter, World};
 use crate::netns::{Namespace, unique_name};
-use crate::testrun::{Programs, TestRunOutcome};
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi::{
     COUNTER_DEFAULT, COUNTER_FIRST_ROUTE, COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Hook,
 };
 use gateway_user::compile::{Names, compile};
-use gateway_user::dataplane::{AttachedMode, Dataplane, Mode, Options};
+use gateway_user::dataplane::{AttachedMode, Dataplane, Mode, Options, Program, TestRunOutcome};
 use gateway_user::policy::Policy;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -73,7 +72,6 @@ pub struct Lab {
     /// Redirect targets and the interface itself that take XDP frames.
     pub takes_xdp_frames: Vec<&'static str>,
     names: LabNames,
-    programs: Programs,
     ifindex: BTreeMap<&'static str, u32>,
     _pins: PinFolder,
     _namespace: Namespace,
@@ -121,7 +119,6 @@ impl Lab {
         options.arena_lines = 1 << 17;
         options.memo_sets_per_cpu = sets_per_cpu;
         let mut dataplane = Dataplane::open(&options).context("opening the data plane")?;
-        let programs = Programs::find(pins.path())?;
         let (mode, wanted) = match hook {
             Hook::Xdp => (Mode::Native, AttachedMode::Native),
             Hook::TcIngress => (Mode::Tc, AttachedMode::Tc),
@@ -143,7 +140,6 @@ impl Lab {
             hook,
             takes_xdp_frames,
             names: LabNames::default(),
-            programs,
             ifindex,
             _pins: pins,
             _namespace: namespace,
@@ -214,10 +210,11 @@ impl Lab {
     pub fn put(&self, frame: &[u8]) -> Result<Observed> {
         let before = self.snapshot();
         let ifindex = self.ifindex(INTERFACE);
-        let outcome = match self.hook {
-            Hook::Xdp => self.programs.xdp(frame, ifindex),
-            Hook::TcIngress => self.programs.tc(frame, ifindex),
-        }?;
+        let program = match self.hook {
+            Hook::Xdp => Program::Xdp,
+            Hook::TcIngress => Program::Tc,
+        };
+        let outcome = self.dataplane.test_run(program, frame, Some(ifindex), 1)?;
         Ok(Observed { outcome, delta: self.snapshot().since(&before) })
     }
 }
