@@ -227,10 +227,10 @@ fn read(text: &str, source: &str) -> Result<Candidate, GovernError> {
     let Some(policy) = policy else {
         return Err(report::invalid(&format!("the policy from {source}"), &diagnostics));
     };
-    let digest = policy::digest(&policy);
+    let document = Document::new(text.to_owned(), policy);
     Ok(Candidate {
-        document: Arc::new(Document::new(text.to_owned(), policy)),
-        digest,
+        digest: policy::digest_of(&document.canonical),
+        document: Arc::new(document),
         source: source.to_owned(),
         findings: Findings::of_document(diagnostics),
     })
@@ -246,10 +246,10 @@ fn edited(live: Option<&Live>, edit: Edit) -> Result<Candidate, GovernError> {
     };
     let source = edit.source();
     let policy = edit.apply(policy)?;
-    let digest = policy::digest(&policy);
+    let document = Document::canonical(policy);
     Ok(Candidate {
-        document: Arc::new(Document::canonical(policy)),
-        digest,
+        digest: policy::digest_of(&document.canonical),
+        document: Arc::new(document),
         source,
         findings: Findings::of_edit(),
     })

@@ -32,4 +32,4 @@ pub use protocols::{protocol_name, protocol_number};
 pub use read::{parse, parse_patch, parse_route};
 pub use shadow::{Shadowed, UNION_ROUTES_MAX, shadowed};
 pub use words::Word;
-pub use write::{digest, to_yaml};
+pub use write::{digest, digest_of, to_yaml};

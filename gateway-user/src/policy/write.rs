@@ -125,7 +125,13 @@ fn write_quoted(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// in any version of this program that writes the same text.
 #[must_use]
 pub fn digest(policy: &Policy) -> [u64; 4] {
-    let bytes: [u8; 32] = Sha256::digest(to_yaml(policy)).into();
+    digest_of(&to_yaml(policy))
+}
+
+/// The digest of a policy whose canonical text, which [`to_yaml`] wrote, is at hand.
+#[must_use]
+pub fn digest_of(canonical: &str) -> [u64; 4] {
+    let bytes: [u8; 32] = Sha256::digest(canonical).into();
     let mut words = [0; 4];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));

@@ -11,10 +11,8 @@ const TIMES: usize = 7;
 type Case = (&'static str, fn(u32) -> String, u32);
 
 pub fn run() -> Result<()> {
-    println!(
-        "apply: ms, median of {TIMES} changes; live = from the compiled image to the flip, grace period"
-    );
-    println!("       of the change before included\n");
+    println!("apply: ms, median of {TIMES} changes one after another; live = from the compiled image to the");
+    println!("       flip, and the grace period of the change before where its lines are needed\n");
     println!("{:<28}{:>10}{:>10}{:>10}", "", "read", "compile", "live");
     let cases: [Case; 4] = [
         ("10 routes", policies::routes, 10),
