@@ -53,6 +53,7 @@ const REQUIREMENTS: &[Requirement] = &[
     tool(Need::Network, "ping", "iputils-ping"),
     tool(Need::Network, "tcpdump", "tcpdump"),
     tool(Need::Network, "curl", "curl"),
+    tool(Need::Network, "python3", "python3"),
     tool(Need::Network, "bpftool", BPFTOOL),
     tool(Need::Network, "promtool", PROMTOOL),
     tool(Need::Vm, "qemu-system-x86_64", "qemu-system-x86"),
