@@ -2,9 +2,10 @@
 //!
 //! A hit skips classification. A line whose generation is not the packet's is decided anew but
 //! keeps its account. A flow has two sets of two lines to choose from; a new one takes an empty line,
-//! or that of the four which was idle longest, whose account goes to user space through the ring
-//! buffer, so that no flow's packets are lost unsaid. Two choices leave one flow in a hundred without
-//! a place when a quarter of the lines is taken, where one choice of two lines leaves nine.
+//! or that of the four which was idle longest (without flow accounting: which was taken first), whose
+//! account goes to user space through the ring buffer, so that no flow's packets are lost unsaid. Two
+//! choices leave one flow in a hundred without a place when a quarter of the lines is taken, where one
+//! choice of two lines leaves nine.
 
 use core::arch::asm;
 
@@ -165,8 +166,9 @@ impl Place {
 
     #[inline(always)]
     fn hand_over(&self, line: &MemoLine, cpu: u32) {
-        let Some(addresses) = self.addresses() else { return };
-        let Some(mut record) = maps::FLOWS.reserve(0) else {
+        // In this order: a reserved record must not be left behind.
+        let reserved = self.addresses().and_then(|addresses| Some((addresses, maps::FLOWS.reserve(0)?)));
+        let Some((addresses, mut record)) = reserved else {
             telemetry(cpu, Telemetry::FlowsLost, 1);
             telemetry(cpu, Telemetry::FlowPacketsLost, line.packets);
             telemetry(cpu, Telemetry::FlowBytesLost, line.bytes);

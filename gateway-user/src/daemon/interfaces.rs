@@ -104,7 +104,8 @@ impl Governor {
     fn note_attachment(&self, attachment: &Attachment) {
         let Attachment { interface, ifindex, adopted, why, .. } = attachment;
         let mode = attachment.mode.name();
-        let why = why.as_deref().unwrap_or("the best mode there is");
+        let asked = if self.config.mode == Mode::Auto { "the best mode there is" } else { "as configured" };
+        let why = why.as_deref().unwrap_or(asked);
         tracing::info!(interface, ifindex, mode, adopted, why, "governed");
         self.clear_notice(&subject(interface));
     }

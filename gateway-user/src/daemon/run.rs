@@ -129,7 +129,8 @@ async fn serve(
         .map_err(|error| RunError::Socket { path: path.clone(), reason: error.to_string() })?;
     let control = tokio::spawn(api::serve(Arc::clone(governor), listener));
     let metrics = metrics.map(|listener| start_metrics(governor, listener)).transpose()?;
-    tracing::info!(socket = %path.display(), metrics = ?governor.config.metrics, "serving");
+    let metrics_at = governor.config.metrics.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    tracing::info!(socket = %path.display(), metrics = metrics_at, "serving");
     notify(&[NotifyState::Ready, NotifyState::Status(&status_line(governor))]);
 
     signals.until_the_end(governor).await;
