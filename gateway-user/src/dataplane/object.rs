@@ -5,13 +5,13 @@ use super::pins::{Pins, Staged};
 use super::shape::{self, SHAPES};
 use super::{Error, Options};
 use aya::maps::MapData;
-use aya::programs::{Program, SchedClassifier, Xdp};
+use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use gateway_common::abi::{ABI_VERSION, Control, globals, maps, programs};
 use gateway_common::hash::{finish, fold};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -128,8 +128,8 @@ fn load_programs(ebpf: &mut Ebpf, path: impl Fn(&str) -> std::path::PathBuf) -> 
     for name in PROGRAMS {
         let program = ebpf.program_mut(name).ok_or(Error::ObjectLacks { kind: "program", name })?;
         match program {
-            Program::Xdp(program) => program.load(),
-            Program::SchedClassifier(program) => program.load(),
+            Program::Xdp(program) => interruptible(|| program.load()),
+            Program::SchedClassifier(program) => interruptible(|| program.load()),
             _ => return Err(Error::ObjectLacks { kind: "XDP or tc program", name }),
         }
         .map_err(Error::program("loading", name))?;
@@ -140,6 +140,21 @@ fn load_programs(ebpf: &mut Ebpf, path: impl Fn(&str) -> std::path::PathBuf) -> 
         })?;
     }
     Ok(())
+}
+
+/// How often a load is tried: as often as libbpf does.
+const LOAD_TRIES: u32 = 5;
+
+/// Loads a program, again where a signal came in between: the verifier then gives up with EAGAIN
+/// (kernel/bpf/verifier.c, `do_check`).
+fn interruptible(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    for _ in 1..LOAD_TRIES {
+        match load() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+    load()
 }
 
 fn write_abi(staged: &Staged<'_>) -> Result<(), Error> {
