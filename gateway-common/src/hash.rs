@@ -26,9 +26,10 @@ pub const fn finish(state: u64) -> u64 {
     h ^ (h >> 31)
 }
 
-/// Hash of a table key: two words and a tag.
+/// Hash of a table key: three words and a tag. The third word is 0 for most keys, and then costs
+/// nothing.
 #[inline(always)]
 #[must_use]
-pub const fn table_key(a: u64, b: u64, tag: u32) -> u64 {
-    finish(fold(fold(tag as u64, a), b))
+pub const fn table_key(a: u64, b: u64, c: u64, tag: u32) -> u64 {
+    finish(fold(fold(tag as u64, a), b ^ c.wrapping_mul(K2)))
 }

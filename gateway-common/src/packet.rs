@@ -2,6 +2,7 @@
 
 use crate::hash::{finish, fold};
 use bytemuck::{Pod, Zeroable};
+use core::net::IpAddr;
 
 /// Bits of [`Packet::flags`].
 pub mod flags {
@@ -13,6 +14,10 @@ pub mod flags {
     pub const HAS_PORTS: u8 = 4;
     /// The port field holds ICMP `type << 8 | code`.
     pub const HAS_ICMP: u8 = 8;
+    /// IPv4's don't-fragment bit.
+    pub const DONT_FRAGMENT: u8 = 16;
+    /// The last fragment of several.
+    pub const LAST_FRAGMENT: u8 = 32;
 }
 
 /// IP protocol numbers that the parser knows (IANA, Assigned Internet Protocol Numbers).
@@ -21,10 +26,14 @@ pub mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
     /// ICMP for IPv4.
     pub const ICMP: u8 = 1;
+    /// IPv4 in IP (RFC 2003).
+    pub const IPV4: u8 = 4;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// IPv6 in IP (RFC 2473, RFC 4213).
+    pub const IPV6: u8 = 41;
     /// IPv6 routing header.
     pub const ROUTING: u8 = 43;
     /// IPv6 fragment header.
@@ -48,6 +57,15 @@ pub type Address = [u64; 2];
 #[must_use]
 pub const fn ipv4_address(address: u32) -> Address {
     [(address as u64) << 32, 0]
+}
+
+/// The words of an address.
+#[must_use]
+pub const fn address_of(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => ipv4_address(address.to_bits()),
+        IpAddr::V6(address) => [(address.to_bits() >> 64) as u64, address.to_bits() as u64],
+    }
 }
 
 /// A parsed IP packet.
@@ -76,10 +94,43 @@ pub struct Packet {
     pub l3_offset: u16,
     /// Offset just behind the IP packet in the frame, bytes.
     pub end: u32,
+    /// IPv6 flow label, 20 bits; 0 for IPv4.
+    pub flow_label: u32,
+    /// Traffic class, or type of service: DSCP in the upper six bits.
+    pub traffic_class: u8,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Offset of what follows the IP headers in the frame, bytes.
+    pub l4_offset: u16,
+    /// TCP sequence number, 0 for other protocols.
+    pub sequence: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
-/// What tells one flow from another: interface, VLAN, addresses, protocol and ports. All that a
-/// route may match on is in here, which is why a memo hit may skip classification.
+impl Packet {
+    /// Length of the IP packet with its header, bytes; 65,535 for a longer one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ip_length(&self) -> u16 {
+        let length = self.end.wrapping_sub(self.l3_offset as u32);
+        if length > 0xffff { 0xffff } else { length as u16 }
+    }
+
+    /// What kind of fragment it is: bit 0 don't-fragment, 1 later, 2 first, 3 last.
+    #[inline(always)]
+    #[must_use]
+    pub const fn fragment_bits(&self) -> u8 {
+        (self.flags & flags::DONT_FRAGMENT) >> 4
+            | (self.flags & flags::LATER_FRAGMENT) << 1
+            | (self.flags & flags::FIRST_FRAGMENT) << 1
+            | (self.flags & flags::LAST_FRAGMENT) >> 2
+    }
+}
+
+/// What tells one flow from another: interface, VLAN, addresses, protocol and ports. Most of what a
+/// route may match on is in here, which is why a memo hit may skip classification; the rest is in the
+/// packet's variant ([`crate::classify::variant`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// First word of a memo line.
@@ -89,29 +140,36 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    /// The key of a packet that arrived on interface `slot`.
+    /// The key of a packet that arrived on interface `slot`. An IPv6 packet's addresses are hashed
+    /// under `seed`: a sender who could tell which addresses have one hash could crowd a set of the memo.
+    #[inline(always)]
+    #[must_use]
+    pub fn new(slot: u16, packet: &Packet, seed: u64) -> FlowKey {
+        let addresses = if packet.family == 6 {
+            let source = fold(fold(seed, packet.source[0]), packet.source[1]);
+            fold(fold(source, packet.destination[0]), packet.destination[1])
+        } else {
+            packet.source[0] | packet.destination[0] >> 32
+        };
+        FlowKey { words: FlowKey::words_of(slot, packet), addresses }
+    }
+
+    /// The first word of the key.
     ///
     /// Word: bit 63 set (a key is never 0), bit 62 IPv6, bit 61 later fragment, 52..60 interface
     /// slot, 40..52 VLAN, 32..40 protocol, 16..32 source port, 0..16 port. Whether the last two are
     /// ports or ICMP's type and code follows from family, protocol and bit 61.
     #[inline(always)]
     #[must_use]
-    pub fn new(slot: u16, packet: &Packet) -> FlowKey {
-        let words = 1 << 63
+    pub fn words_of(slot: u16, packet: &Packet) -> u64 {
+        1 << 63
             | ((packet.family == 6) as u64) << 62
             | (packet.flags as u64 & flags::LATER_FRAGMENT as u64) << 61
             | (slot as u64 & 0xff) << 52
             | (packet.vlan as u64 & 0xfff) << 40
             | (packet.protocol as u64) << 32
             | (packet.source_port as u64) << 16
-            | packet.port as u64;
-        let addresses = if packet.family == 6 {
-            let a = fold(packet.source[0], packet.source[1]);
-            fold(fold(a, packet.destination[0]), packet.destination[1])
-        } else {
-            packet.source[0] | packet.destination[0] >> 32
-        };
-        FlowKey { words, addresses }
+            | packet.port as u64
     }
 
     /// The memo's hash.
@@ -170,6 +228,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn neighbouring_addresses_have_keys_of_their_own() {
+        let words = [0, 1, 2, 3, 0x2001_0db8 << 32, 0x2001_0db8 << 32 | 1, u64::MAX];
+        let mut seen = std::collections::HashSet::new();
+        for source in words {
+            for rest in words {
+                for destination in words {
+                    let source = [source, rest];
+                    let packet =
+                        Packet { family: 6, source, destination: [destination, rest], ..Packet::default() };
+                    assert!(seen.insert(FlowKey::new(1, &packet, 7).addresses), "{packet:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_key_gives_back_what_it_was_made_of() {
         for (family, protocol, flags) in [
             (4, protocol::TCP, flags::HAS_PORTS),
@@ -190,7 +264,7 @@ mod tests {
                 vlan: 4094,
                 ..Packet::default()
             };
-            let key = FlowKey::new(255, &packet);
+            let key = FlowKey::new(255, &packet, 0);
             assert_eq!(key.family(), family);
             assert_eq!(key.slot(), 255);
             assert_eq!(key.vlan(), 4094);

@@ -52,6 +52,12 @@ reasons! {
     RedirectTarget = 3, "redirect_target", "gateway";
     /// The policy's tables pointed outside themselves.
     PolicyFault = 4, "policy_fault", "gateway";
+    /// Over a limit of its route.
+    Limit = 5, "limit", "policy";
+    /// The sender is banned by a limit of its route.
+    Banned = 6, "banned", "policy";
+    /// Part of a SYN cookie's exchange, or a SYN that could not be answered with one.
+    SynCookie = 7, "syn_cookie", "policy";
 
     /// Shorter than an Ethernet header.
     EthTruncated = 8, "eth_truncated", "IEEE 802.3 3.1";
@@ -108,6 +114,35 @@ reasons! {
     IcmpTruncated = 38, "icmp_truncated", "RFC 792";
     /// The packet ends inside the ICMPv6 header.
     Icmpv6Truncated = 39, "icmpv6_truncated", "RFC 4443 2.1";
+    /// TCP flags that no packet of a connection has together.
+    TcpFlags = 40, "tcp_flags", "net/netfilter/nf_conntrack_proto_tcp.c tcp_valid_flags";
+
+    /// Sent to the address and port that it says it comes from.
+    Land = 48, "land", "CVE-1999-0016";
+    /// An address that no packet on a wire may come from or go to.
+    Martian = 49, "martian", "RFC 1812 5.3.7, RFC 4291 2.5.3";
+
+    /// No target of the route's pool takes packets.
+    NoTarget = 50, "no_target", "policy";
+    /// The kernel has no way to the target, or does not forward on the interface where the packet arrived.
+    NoRoute = 51, "no_route", "gateway";
+    /// The time to live ends here: 1 or 0 of a packet for a pool.
+    TtlExceeded = 52, "ttl_exceeded", "RFC 1812 5.3.1, RFC 8200 3";
+    /// Larger than the way to the target allows, with what it is wrapped in.
+    TooBig = 53, "too_big", "RFC 1191 4, RFC 8201 4";
+    /// No room for the headers that it is wrapped in, or the device's segments cannot be wrapped.
+    NoRoom = 54, "no_room", "gateway";
+
+    /// The IPv4 header's checksum is wrong.
+    Ipv4Checksum = 56, "ipv4_checksum", "RFC 791 3.1";
+    /// The TCP checksum is wrong.
+    TcpChecksum = 57, "tcp_checksum", "RFC 9293 3.1";
+    /// The UDP checksum is wrong, or missing in IPv6.
+    UdpChecksum = 58, "udp_checksum", "RFC 768, RFC 8200 8.1";
+    /// The ICMP checksum is wrong.
+    IcmpChecksum = 59, "icmp_checksum", "RFC 792";
+    /// The ICMPv6 checksum is wrong.
+    Icmpv6Checksum = 60, "icmpv6_checksum", "RFC 4443 2.3";
 }
 
 impl Reason {
@@ -123,7 +158,9 @@ impl Reason {
     /// Whether the policy's `malformed` switch decides between drop and pass-and-count.
     #[must_use]
     pub const fn is_malformed(self) -> bool {
-        self as u8 >= Reason::EthTruncated as u8
+        let code = self as u8;
+        let of_pools = code >= Reason::NoTarget as u8 && code <= Reason::NoRoom as u8;
+        code >= Reason::EthTruncated as u8 && !of_pools
     }
 
     /// The bit that stands for this reason in [`crate::image::HeaderHot::malformed_drop`].

@@ -8,8 +8,8 @@ use bytemuck::{Pod, Zeroable};
 /// [`crate::packet::FlowKey::hash`]. A line is one cache line and is all that an IPv4 packet touches;
 /// an IPv6 flow's addresses lie in [`super::maps::MEMO_ADDRESSES`] at the same element and way.
 ///
-/// A reader in user space copies the line (and addresses) and reads `generation`, `key` and `first`
-/// again: the kernel sets `generation` to 0 before it gives the line to another flow, and writes it
+/// A reader in user space copies the line (and addresses) and reads `stamp`, `key` and `first`
+/// again: the kernel sets `stamp` to 0 before it gives the line to another flow, and writes it
 /// last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -18,20 +18,27 @@ pub struct MemoLine {
     pub key: u64,
     /// IPv4: `source << 32 | destination`; IPv6: a hash of both addresses, which stand in [`super::maps::MEMO_ADDRESSES`].
     pub key_addresses: u64,
-    /// The generation that decided.
-    pub generation: u32,
-    /// Counter slot of the route.
-    pub counter: u32,
-    /// [`super::Verdict`].
-    pub verdict: u8,
-    /// [`crate::reason::Reason`] of a drop, else 0.
-    pub reason: u8,
-    /// TCP flags seen, all packets' or-ed.
-    pub tcp_flags: u8,
-    /// Interface slot that a redirect goes to.
-    pub egress_slot: u8,
+    /// The stamp under which the decision was made, see [`super::Control::active`]; [`STAMP_ONCE`] where
+    /// it was for one packet only, 0 while the line changes hands.
+    pub stamp: u32,
+    /// The packet variant that it was made for, see [`crate::classify::variant`].
+    pub variant: u16,
+    /// Until when it holds, in [`super::ticks`] (low 16 bits), if [`MEMO_UNTIL`] is set: a live member
+    /// of a label has a time to live.
+    pub until: u16,
+    /// Counter slot of the route in the low 24 bits; above them [`super::Verdict`], [`MEMO_EXTRA`],
+    /// [`MEMO_UNTIL`].
+    pub decision: u32,
     /// skb mark, [`super::UNSET`] if none.
     pub mark: u32,
+    /// skb priority, [`super::UNSET`] if none.
+    pub priority: u32,
+    /// Index of the route in its policy.
+    pub route: u16,
+    /// Of a drop the [`crate::reason::Reason`], of a redirect the interface slot it goes to, else 0.
+    pub detail: u8,
+    /// TCP flags seen, all packets' or-ed.
+    pub tcp_flags: u8,
     /// Packets since the line was taken.
     pub packets: u64,
     /// Bytes since the line was taken.
@@ -40,11 +47,31 @@ pub struct MemoLine {
     pub first: u32,
     /// Jiffies (low 32 bits) of the last packet.
     pub last: u32,
-    /// skb priority, [`super::UNSET`] if none.
-    pub priority: u32,
-    /// Zero.
-    pub reserved: u32,
 }
+
+impl MemoLine {
+    /// Counter slot of the route.
+    #[inline(always)]
+    #[must_use]
+    pub const fn counter(&self) -> u32 {
+        self.decision & MEMO_COUNTER
+    }
+    /// Code of the [`super::Verdict`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn verdict(&self) -> u8 {
+        (self.decision >> 24) as u8 & 3
+    }
+}
+
+/// A stamp that is never live.
+pub const STAMP_ONCE: u32 = u32::MAX;
+/// Bits of [`MemoLine::decision`] that are the counter slot.
+pub const MEMO_COUNTER: u32 = 0xff_ffff;
+/// In [`MemoLine::decision`]: the route's entry says more, see [`crate::image::ROUTE_EXTRA`].
+pub const MEMO_EXTRA: u32 = 1 << 26;
+/// In [`MemoLine::decision`]: it holds until [`MemoLine::until`].
+pub const MEMO_UNTIL: u32 = 1 << 27;
 
 /// Ways of a memo set.
 pub const MEMO_WAYS: usize = 2;

@@ -9,18 +9,29 @@
 //! kernel's look-up is inlined on every supported version.
 
 mod flow;
+mod limit;
 mod names;
+mod pool;
 mod report;
 
-pub use flow::{FlowAddresses, FlowRecord, MEMO_WAYS, MemoAddresses, MemoLine, MemoSet};
+pub use flow::{
+    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_UNTIL, MEMO_WAYS, MemoAddresses, MemoLine,
+    MemoSet, STAMP_ONCE,
+};
+pub use limit::{
+    BANNED, Bucket, CONNECTION_SETS_DEFAULT, CONNECTION_WAYS, ConnectionEntry, ConnectionSet, KEYED_COUNT,
+    KEYED_WAYS, KeyName, KeyedEntry, KeyedNames, KeyedSet, LIMIT_SETS_DEFAULT, LIVE_LINES_DEFAULT,
+    LimitCount, OWNER_KEYED,
+};
 pub use names::{globals, maps, programs};
-pub use report::{METADATA_MAGIC, METADATA_SHIFT, Metadata, PacketEvent};
+pub use pool::{NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState};
+pub use report::{EventKind, METADATA_MAGIC, METADATA_SHIFT, Metadata, PacketEvent, REDIRECT_NEIGHBOUR};
 
 use bytemuck::{Pod, Zeroable};
 
 /// Version of everything in this crate that is shared through maps. Pins live in a folder that
 /// carries it, and [`Control::abi`] repeats it: a daemon adopts only what it understands.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 3;
 
 /// CPUs that a machine may have: each has its own part of every counter and a scratch element.
 pub const MAX_CPUS: usize = 1024;
@@ -45,7 +56,7 @@ pub const ROUTE_COUNTERS: usize = 131_072;
 /// Default of [`globals::MEMO_SETS`]: 12 MiB for each CPU, 131,072 flows.
 pub const MEMO_SETS_DEFAULT: u32 = 65_536;
 /// Lost-and-evicted counters for each CPU.
-pub const TELEMETRY_WORDS: usize = 8;
+pub const TELEMETRY_WORDS: usize = 16;
 /// Priority or mark that is not to be set.
 pub const UNSET: u32 = 0;
 
@@ -133,14 +144,33 @@ pub enum Telemetry {
     MemoMisses = 5,
     /// Packets whose mark could not be carried to tc, because the driver takes no metadata.
     MetadataRefused = 6,
+    /// Keys of limits that found their places taken by keys still in debt, and took one of them.
+    KeysEvicted = 7,
+    /// Connections that found no place in the table of open ones, and were refused.
+    ConnectionsRefused = 8,
+    /// Limits that many CPUs changed at once: the packet was refused.
+    LimitContended = 9,
+    /// SYN cookies sent.
+    SynCookiesSent = 10,
+    /// SYN cookies that came back.
+    SynCookiesProven = 11,
+    /// RSTs to a route under attack that held no cookie.
+    SynCookiesWrong = 12,
+    /// Packets that tc could not send where it was to: counted as redirected or sent back, and lost.
+    SendsFailed = 13,
 }
 
 /// The one element of [`maps::CONTROL`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Control {
-    /// `generation << 32 | line of the header in the arena`; 0 while no policy is live. Written
-    /// with one store, read once for each packet.
+    /// What judges: `stamp << 32 | flags | line of the header in the arena`; 0 while no policy is live.
+    /// Written with one store, read once for each packet.
+    ///
+    /// The stamp advances with every policy and every live change of a label, and makes what the memo
+    /// decided before it stale. While a policy is live it is neither 0 nor [`STAMP_ONCE`]. The header's line has 24 bits;
+    /// the flags are [`ACTIVE_ODD`], [`ACTIVE_VARIANTS`], [`ACTIVE_UNMEMOIZABLE`],
+    /// [`ACTIVE_CHECKSUMS`] and [`ACTIVE_PER_SOURCE`].
     pub active: u64,
     /// A packet is reported when a low-discrepancy sequence falls below this: `rate * 2^64`; 0 is never.
     pub sample_below: u64,
@@ -150,30 +180,73 @@ pub struct Control {
     pub abi: u32,
     /// [`CONTROL_FLOWS`].
     pub flags: u32,
+    /// The generation that judges, for readers in user space: the kernel finds it in the header.
+    pub generation: u64,
     /// Zero.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 3],
+    /// Nanoseconds of a jiffy.
+    pub ns_per_jiffy: u64,
+    /// `CLOCK_MONOTONIC` at jiffy 0, nanoseconds modulo 2^64: jiffies times [`Control::ns_per_jiffy`] plus
+    /// this is the time now, late by less than a jiffy.
+    pub jiffies_offset_ns: u64,
+    /// The time now where the object was loaded with [`globals::FIXED_CLOCK`], nanoseconds: for tests.
+    pub fixed_now_ns: u64,
+    /// Seed of the hash of limits' keys; as old as the maps, so that a key keeps its bucket.
+    pub limit_seed: u64,
+    /// Zero.
+    pub reserved2: [u64; 4],
+}
+
+/// In [`Control::active`]: the generation is odd. The rest of it stands in the header.
+pub const ACTIVE_ODD: u64 = 1 << 24;
+/// In [`Control::active`]: routes name what differs between packets of a flow.
+pub const ACTIVE_VARIANTS: u64 = 1 << 25;
+/// In [`Control::active`]: there are too many variants for the memo to tell apart, so that every packet
+/// is classified.
+pub const ACTIVE_UNMEMOIZABLE: u64 = 1 << 26;
+/// In [`Control::active`]: checksums are verified.
+pub const ACTIVE_CHECKSUMS: u64 = 1 << 27;
+/// In [`Control::active`]: a limit is by whole source address.
+pub const ACTIVE_PER_SOURCE: u64 = 1 << 28;
+/// Most lines of the arena.
+pub const ARENA_LINES_MAX: u32 = 1 << 24;
+
+/// Coarse time for times to live: steps of 256 jiffies (2.56, 1.02, 0.85 or 0.26 s), low 32 bits.
+#[inline(always)]
+#[must_use]
+pub const fn ticks(jiffies: u64) -> u32 {
+    (jiffies >> 8) as u32
 }
 
 /// In [`Control::flags`]: keep flow accounts.
 pub const CONTROL_FLOWS: u32 = 1;
 
 impl Control {
-    /// The word for [`Control::active`].
+    /// The word for [`Control::active`]; `flags` are its own.
     #[must_use]
-    pub const fn active_word(generation: u32, header_line: u32) -> u64 {
-        (generation as u64) << 32 | header_line as u64
+    pub const fn active_word(stamp: u32, generation: u32, flags: u64, header_line: u32) -> u64 {
+        (stamp as u64) << 32
+            | flags
+            | ((generation as u64 & 1) * ACTIVE_ODD)
+            | (header_line & (ARENA_LINES_MAX - 1)) as u64
     }
-    /// The generation in an active word.
+    /// The stamp in an active word.
     #[inline(always)]
     #[must_use]
-    pub const fn generation_of(active: u64) -> u32 {
+    pub const fn stamp_of(active: u64) -> u32 {
         (active >> 32) as u32
+    }
+    /// The generation's lowest bit.
+    #[inline(always)]
+    #[must_use]
+    pub const fn parity_of(active: u64) -> u32 {
+        (active / ACTIVE_ODD) as u32 & 1
     }
     /// The header's line in an active word.
     #[inline(always)]
     #[must_use]
     pub const fn header_of(active: u64) -> u32 {
-        active as u32
+        active as u32 & (ARENA_LINES_MAX - 1)
     }
 }
 
@@ -191,7 +264,7 @@ pub struct Interface {
     /// Slot, 1..MAX_INTERFACES.
     pub slot: u16,
     /// [`INTERFACE_JUDGE_IN_TC`], [`INTERFACE_TX_BY_TC`], [`INTERFACE_TX_BY_REDIRECT`],
-    /// [`INTERFACE_NATIVE`].
+    /// [`INTERFACE_NATIVE`], [`INTERFACE_LOOPBACK`].
     pub flags: u16,
 }
 
@@ -204,6 +277,9 @@ pub const INTERFACE_TX_BY_TC: u16 = 2;
 pub const INTERFACE_TX_BY_REDIRECT: u16 = 8;
 /// Native XDP: a redirect needs a target that takes XDP frames ([`EGRESS_XDP_FRAMES`]).
 pub const INTERFACE_NATIVE: u16 = 4;
+
+/// The loopback device: addresses that no packet on a wire has are at home there.
+pub const INTERFACE_LOOPBACK: u16 = 16;
 
 /// Where a redirect goes, by interface slot; changed live when an interface comes, goes or changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -272,20 +348,8 @@ pub const fn reason_index(cpu: u32, slot: u32, reason: u32) -> u32 {
 /// Elements of [`maps::REASONS`] for each CPU.
 pub const REASONS_PER_CPU: usize = MAX_INTERFACES * crate::reason::Reason::COUNT;
 
-/// A CPU's scratch memory: the packet that it is judging.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Scratch {
-    /// The packet, as far as it could be parsed.
-    pub packet: crate::packet::Packet,
-    /// Through which values are made unknown to the verifier.
-    pub forget: u32,
-    /// Zero: keeps CPUs from sharing a cache line.
-    pub reserved: [u32; 3],
-}
-
 const _: () = {
-    assert!(size_of::<Control>() == 64);
+    assert!(size_of::<Control>() == 128);
     assert!(size_of::<Line>() == 64);
     assert!(size_of::<Interface>() == 8);
     assert!(size_of::<Egress>() == 8);
@@ -294,8 +358,7 @@ const _: () = {
     assert!(size_of::<ReasonCount>() == 16);
     assert!(size_of::<MemoLine>() == 64);
     assert!(size_of::<FlowRecord>() == 96);
-    assert!(size_of::<PacketEvent>() == 72);
+    assert!(size_of::<PacketEvent>() == 88);
     assert!(size_of::<Metadata>() == 32);
     assert!(core::mem::offset_of!(Metadata, magic) >= METADATA_SHIFT);
-    assert!(size_of::<Scratch>() == 64);
 };

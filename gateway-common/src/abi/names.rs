@@ -22,12 +22,32 @@ pub mod maps {
     pub const MEMO_ADDRESSES: &str = "MEMO_ADDRESSES";
     /// `Array<u64>`, mapped, element `cpu * TELEMETRY_WORDS + Telemetry`. Writer: kernel.
     pub const TELEMETRY: &str = "TELEMETRY";
-    /// `Array<Scratch>`, by CPU. Writer: kernel.
+    /// By CPU, of a type of the kernel's own. Writer: kernel.
     pub const SCRATCH: &str = "SCRATCH";
     /// Ring buffer of [`super::super::FlowRecord`]: flows that left the memo. Full: counted, see [`super::super::Telemetry`].
     pub const FLOWS: &str = "FLOWS";
     /// Ring buffer of [`super::super::PacketEvent`]. Full: counted in [`super::super::Telemetry::EventsLost`].
     pub const EVENTS: &str = "EVENTS";
+    /// `Array<Line>`, mapped: live members of labels, see [`crate::live`]. Writer: user space. Full: refused there.
+    pub const LIVE: &str = "LIVE";
+    /// `Array<Bucket>`, mapped, by limit slot. Writer: kernel.
+    pub const BUCKETS: &str = "BUCKETS";
+    /// `Array<KeyedSet>`, mapped: buckets by key. Writer: kernel. Full: the key least in debt gives way, counted.
+    pub const KEYED: &str = "KEYED";
+    /// `Array<KeyedNames>`, mapped, element as in [`KEYED`]. Writer: kernel.
+    pub const KEYED_NAMES: &str = "KEYED_NAMES";
+    /// `Array<LimitCount>`, mapped, element `cpu * MAX_LIMITS + slot`. Writer: kernel.
+    pub const LIMITS: &str = "LIMITS";
+    /// `Array<ConnectionSet>`, mapped: open connections of limits. Writer: kernel. Full: the new connection is refused, counted.
+    pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// `Array<Count>`, mapped, element `cpu * MAX_TARGETS + slot`: what was sent to each target. Writer: kernel.
+    pub const TARGETS: &str = "TARGETS";
+    /// `Array<NextHop>`, mapped, element as in [`TARGETS`]. Writer: kernel.
+    pub const NEXT_HOPS: &str = "NEXT_HOPS";
+    /// `Array<Neighbour>`, mapped, by target slot. Writer: kernel.
+    pub const NEIGHBOURS: &str = "NEIGHBOURS";
+    /// By CPU, of a type of the kernel's own. Writer: kernel.
+    pub const FORWARDING: &str = "FORWARDING";
 }
 
 /// Program names, as in the object.
@@ -48,4 +68,10 @@ pub mod globals {
     pub const MEMO_SETS: &str = "MEMO_SETS";
     /// `u64`: seed of the memo's hash.
     pub const MEMO_SEED: &str = "MEMO_SEED";
+    /// `u32`: sets of [`super::maps::KEYED`], a power of two.
+    pub const LIMIT_SETS: &str = "LIMIT_SETS";
+    /// `u32`: sets of [`super::maps::CONNECTIONS`], a power of two.
+    pub const CONNECTION_SETS: &str = "CONNECTION_SETS";
+    /// `u32`: 1 where the time is [`super::super::Control::fixed_now_ns`]: for tests.
+    pub const FIXED_CLOCK: &str = "FIXED_CLOCK";
 }

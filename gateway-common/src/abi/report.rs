@@ -3,7 +3,47 @@
 use super::ABI_VERSION;
 use bytemuck::{Pod, Zeroable};
 
-/// A sampled packet: what [`super::maps::EVENTS`] carries.
+/// What an event of [`super::maps::EVENTS`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum EventKind {
+    /// A sampled packet.
+    Packet = 0,
+    /// A packet went over a limit: the first, or the first after a second and more.
+    Limit = 1,
+    /// A key was banned.
+    Ban = 2,
+    /// A route is under attack: SYN cookies are asked for.
+    AttackBegins = 3,
+    /// They are not asked for any more.
+    AttackEnds = 4,
+}
+
+impl EventKind {
+    /// All kinds, by code.
+    pub const ALL: [EventKind; 5] =
+        [EventKind::Packet, EventKind::Limit, EventKind::Ban, EventKind::AttackBegins, EventKind::AttackEnds];
+
+    /// The name in events and output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            EventKind::Packet => "packet",
+            EventKind::Limit => "limit",
+            EventKind::Ban => "ban",
+            EventKind::AttackBegins => "attack_begins",
+            EventKind::AttackEnds => "attack_ends",
+        }
+    }
+
+    /// The kind with this code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<EventKind> {
+        EventKind::ALL.get(usize::from(code)).copied()
+    }
+}
+
+/// A sampled packet, or what a packet set off: what [`super::maps::EVENTS`] carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct PacketEvent {
@@ -41,20 +81,26 @@ pub struct PacketEvent {
     pub tcp_flags: u8,
     /// [`crate::packet::flags`].
     pub packet_flags: u8,
+    /// [`EventKind`].
+    pub kind: u8,
+    /// Slot of the limit that the event is about, 0 if none.
+    pub limit: u32,
     /// Zero.
-    pub reserved: u8,
+    pub reserved: u32,
+    /// Of a limit: packets that this CPU has refused at it so far, this one included.
+    pub refused: u64,
 }
 
 /// XDP metadata: what XDP tells tc about a packet that passes, in front of the frame.
 ///
 /// What generic XDP needs stands last: where the kernel has copied the packet before generic XDP
 /// (since 6.9, for want of headroom), the copy does not know the length of its Ethernet header, and tc
-/// sees everything [`METADATA_SHIFT`] bytes too far back.
+/// sees everything [`METADATA_SHIFT`] bytes too far back, and no Ethernet header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Metadata {
-    /// tc redirects the packet to this interface, 0: it passes. Never asked for in generic XDP.
-    pub redirect_ifindex: u32,
+    /// Counter slot of the route.
+    pub counter: u32,
     /// The generation that judged.
     pub generation: u32,
     /// Zero.
@@ -65,9 +111,13 @@ pub struct Metadata {
     pub mark: u32,
     /// skb priority, [`super::UNSET`] if none.
     pub priority: u32,
-    /// Counter slot of the route.
-    pub counter: u32,
+    /// tc sends the packet out of this interface, 0: it passes. With [`REDIRECT_NEIGHBOUR`] it is a target
+    /// slot, and the kernel finds the link-layer address of its [`super::Neighbour`], and waits for it.
+    pub redirect: u32,
 }
+
+/// In [`Metadata::redirect`]; no interface index is as high.
+pub const REDIRECT_NEIGHBOUR: u32 = 1 << 31;
 
 /// See [`Metadata`]: the length of an Ethernet header.
 pub const METADATA_SHIFT: usize = 14;

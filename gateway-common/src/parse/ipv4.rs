@@ -4,6 +4,7 @@ use super::{Frame, Header, Transport};
 use crate::packet::{Packet, flags, ipv4_address};
 use crate::reason::Reason;
 
+const DONT_FRAGMENT: u16 = 0x4000;
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET_MASK: u16 = 0x1fff;
 
@@ -19,6 +20,8 @@ pub(super) fn parse<F: Frame + ?Sized>(
     if first >> 4 != 4 {
         return Err(Reason::Ipv4Version);
     }
+    packet.traffic_class = ip.byte::<1>();
+    packet.ttl = ip.byte::<8>();
     packet.protocol = ip.byte::<9>();
     packet.source = ipv4_address(ip.be32::<12>());
     packet.destination = ipv4_address(ip.be32::<16>());
@@ -44,8 +47,21 @@ pub(super) fn parse<F: Frame + ?Sized>(
         if fragment & MORE_FRAGMENTS != 0 && length & 7 != 0 {
             return Err(Reason::Ipv4FragmentLength);
         }
-        packet.flags = if fragment_offset != 0 { flags::LATER_FRAGMENT } else { flags::FIRST_FRAGMENT };
+        packet.flags = kind(fragment_offset, fragment & MORE_FRAGMENTS != 0);
     }
-    let hop_limit = ip.byte::<8>();
-    Ok(Transport { offset: offset + header_length, length, fragment_offset, hop_limit })
+    if fragment & DONT_FRAGMENT != 0 {
+        packet.flags |= flags::DONT_FRAGMENT;
+    }
+    Ok(Transport { offset: offset + header_length, length, fragment_offset })
+}
+
+/// The [`flags`] of a fragment.
+#[inline(always)]
+pub(super) const fn kind(offset: u32, more: bool) -> u8 {
+    match (offset, more) {
+        (0, true) => flags::FIRST_FRAGMENT,
+        (0, false) => 0,
+        (_, true) => flags::LATER_FRAGMENT,
+        (_, false) => flags::LATER_FRAGMENT | flags::LAST_FRAGMENT,
+    }
 }

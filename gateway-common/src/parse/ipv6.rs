@@ -3,8 +3,8 @@
 //! A jumbogram (RFC 2675) states payload length 0, so that its hop-by-hop header does not fit: it is
 //! dropped as `ipv6_extension_truncated`.
 
-use super::{Frame, Header, Transport};
-use crate::packet::{Packet, flags, protocol};
+use super::{Frame, Header, Transport, ipv4};
+use crate::packet::{Packet, protocol};
 use crate::reason::Reason;
 
 /// How many extension headers are walked: more than RFC 8504 expects of a host.
@@ -37,16 +37,18 @@ pub(super) fn parse<F: Frame + ?Sized>(
     packet.destination = [ip.be64::<24>(), ip.be64::<32>()];
     packet.protocol = ip.byte::<6>();
     let payload_length = ip.be16::<4>() as u32;
-    let hop_limit = ip.byte::<7>();
+    packet.traffic_class = (ip.be16::<0>() >> 4) as u8;
+    packet.flow_label = ip.be32::<0>() & 0xf_ffff;
+    packet.ttl = ip.byte::<7>();
     let start = offset + 40;
     packet.end = start + payload_length;
     if !frame.holds(packet.end) {
         return Err(Reason::Ipv6BeyondFrame);
     }
     if is_extension(packet.protocol) {
-        return extensions(frame, start, payload_length, hop_limit, packet);
+        return extensions(frame, start, payload_length, packet);
     }
-    Ok(Transport { offset: start, length: payload_length, fragment_offset: 0, hop_limit })
+    Ok(Transport { offset: start, length: payload_length, fragment_offset: 0 })
 }
 
 /// How far the walk has come.
@@ -75,7 +77,6 @@ fn extensions<F: Frame + ?Sized>(
     frame: &F,
     start: u32,
     payload_length: u32,
-    hop_limit: u8,
     packet: &mut Packet,
 ) -> Result<Transport, Reason> {
     const { assert!(EXTENSIONS == 6) };
@@ -91,7 +92,7 @@ fn extensions<F: Frame + ?Sized>(
     }
     packet.protocol = walk.next;
     let Walk { walked, fragment_offset, .. } = walk;
-    Ok(Transport { offset: start + walked, length: payload_length - walked, fragment_offset, hop_limit })
+    Ok(Transport { offset: start + walked, length: payload_length - walked, fragment_offset })
 }
 
 /// A step behind the first, if there is one to take.
@@ -154,10 +155,8 @@ fn fragment(word: u16, walked: u32, payload_length: u32, packet: &mut Packet) ->
     if more && (payload_length - walked - 8) & 7 != 0 {
         return Err(Reason::Ipv6FragmentLength);
     }
-    if offset != 0 {
-        packet.flags = flags::LATER_FRAGMENT;
-    } else if more {
-        packet.flags = flags::FIRST_FRAGMENT;
+    if offset != 0 || more {
+        packet.flags = ipv4::kind(offset, more);
     }
     Ok(offset)
 }

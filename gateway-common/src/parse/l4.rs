@@ -39,12 +39,37 @@ fn tcp<F: Frame + ?Sized>(frame: &F, at: Transport, packet: &mut Packet) -> Resu
     let header = frame.header::<20>(at.offset).ok_or(Reason::TcpTruncated)?;
     ports(header, packet);
     packet.tcp_flags = header.byte::<13>();
+    packet.sequence = header.be32::<4>();
     let data_offset = (header.byte::<12>() >> 4) as u32 * 4;
     if data_offset < 20 || data_offset > at.length {
         return Err(Reason::TcpDataOffset);
     }
+    if VALID_TCP_FLAGS >> (packet.tcp_flags & MEANT_TCP_FLAGS) & 1 == 0 {
+        return Err(Reason::TcpFlags);
+    }
     Ok(())
 }
+
+/// The flags that say what a segment is for: FIN, SYN, RST, ACK, URG. PSH and those of congestion
+/// control go with anything.
+const MEANT_TCP_FLAGS: u8 = FIN | SYN | RST | ACK | URG;
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
+const URG: u8 = 32;
+
+/// The sets of them that a connection has, a bit each.
+const VALID_TCP_FLAGS: u64 = {
+    let sets = [SYN, SYN | URG, SYN | ACK, RST, RST | ACK, FIN | ACK, FIN | ACK | URG, ACK, ACK | URG];
+    let mut bits = 0;
+    let mut i = 0;
+    while i < sets.len() {
+        bits |= 1 << sets[i];
+        i += 1;
+    }
+    bits
+};
 
 #[inline(always)]
 fn udp<F: Frame + ?Sized>(frame: &F, at: Transport, packet: &mut Packet) -> Result<(), Reason> {

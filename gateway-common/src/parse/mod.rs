@@ -4,6 +4,8 @@
 //! [`crate::reason::Reason`], and the first check that fails names the reason. Nothing here assumes
 //! a length that was not checked, and nothing writes.
 
+pub mod address;
+pub mod checksum;
 mod eth;
 mod ipv4;
 mod ipv6;
@@ -20,6 +22,10 @@ pub trait Frame {
 
     /// The `N` bytes at `offset`, if all of them are there. `N` is at least 2.
     fn header<const N: usize>(&self, offset: u32) -> Option<Self::Header<N>>;
+
+    /// The one's complement sum of `N` bytes at `offset` added to `sum`, folded to 16 bits or not, in
+    /// memory order; nothing where they are not there. `N` is a multiple of 4, up to 256.
+    fn sum<const N: usize>(&self, offset: u32, sum: u32) -> Option<u32>;
 
     /// Whether the frame holds at least `length` bytes, also where not all can be read at once.
     fn holds(&self, length: u32) -> bool;
@@ -45,6 +51,12 @@ impl Frame for [u8] {
 
     fn header<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         self.get(offset as usize..)?.first_chunk().copied()
+    }
+
+    fn sum<const N: usize>(&self, offset: u32, sum: u32) -> Option<u32> {
+        let bytes: &[u8; N] = self.get(offset as usize..)?.first_chunk()?;
+        let words = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_ne_bytes([pair[0], pair[1]])));
+        Some(checksum::fold(words.fold(u64::from(sum), |sum, word| sum + u64::from(word))))
     }
 
     fn holds(&self, length: u32) -> bool {
@@ -97,8 +109,9 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<Carrie
         eth::IPV6 => ipv6::parse(frame, offset, packet)?,
         _ => return Ok(Carries::Other),
     };
+    packet.l4_offset = transport.offset as u16;
     l4::parse(frame, transport, packet)?;
-    if is_neighbour_discovery(packet, transport.hop_limit) {
+    if is_neighbour_discovery(packet) {
         return Ok(Carries::Other);
     }
     Ok(Carries::Ip)
@@ -108,11 +121,11 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<Carrie
 /// only with the hop limit that no router lets through (RFC 4861 6.1, 7.1 and 8.1), so nobody but a
 /// neighbour can send them, and never in fragments (RFC 6980 5).
 #[inline(always)]
-fn is_neighbour_discovery(packet: &Packet, hop_limit: u8) -> bool {
+fn is_neighbour_discovery(packet: &Packet) -> bool {
     packet.family == 6
         && packet.protocol == protocol::ICMPV6
         && packet.flags == flags::HAS_ICMP
-        && hop_limit == 255
+        && packet.ttl == 255
         && matches!(packet.port >> 8, 133..=137)
 }
 
@@ -125,8 +138,6 @@ struct Transport {
     length: u32,
     /// Offset of this fragment's data in the whole, bytes; 0 for what is not a later fragment.
     fragment_offset: u32,
-    /// Hop limit, or time to live.
-    hop_limit: u8,
 }
 
 #[cfg(test)]

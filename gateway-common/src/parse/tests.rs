@@ -37,6 +37,7 @@ fn udp_over_ipv4() {
 fn each_shorter_frame_has_a_reason() {
     let mut tcp = [0u8; 20];
     tcp[12] = 0x50;
+    tcp[13] = 0x02;
     let frame = ethernet(eth::IPV4, &ipv4(6, &tcp));
     assert_eq!(judge(&frame).0, Ok(Carries::Ip));
     for length in 0..frame.len() {

@@ -12,10 +12,23 @@
 //! ```text
 //! header (16 lines): 0 HeaderHot · 1 HeaderCold · 2..6 interface classes (a byte a slot)
 //!                    6 source IPv4 lengths · 7 destination IPv4 lengths
-//!                    8..11 source IPv6 lengths · 11..14 destination IPv6 lengths · 14, 15 zero
-//! tables:            source prefixes · destination prefixes · combinations (hash tables, 2 slots a line)
-//! arrays:            combination list (4 a line) · routes (2 a line) · port classes (32 a line)
+//!                    8..11 source IPv6 lengths · 11..14 destination IPv6 lengths
+//!                    14 HeaderMore · 15 HeaderAttributes
+//! tables:            source prefixes · destination prefixes · combinations · label merges (hash
+//!                    tables, 2 slots a line) · label prefixes (`intervals`)
+//! arrays:            combination list (2 a line) · routes (2 a line) · limits (1 a line) ·
+//!                    pools (1 a line) · targets (1 a line) · Maglev tables (32 a line) ·
+//!                    label-set keys (8 a line) · port, length, flow-label and VLAN classes (32 a line) ·
+//!                    ICMP type and code, TCP flag and TTL classes (64 a line, 4 lines) ·
+//!                    DSCP and fragment classes (1 line)
 //! ```
+
+mod entries;
+pub mod intervals;
+mod pool;
+
+pub use entries::{LimitEntry, ROUTE_EXTRA, ROUTE_PER_LABEL, RouteEntry};
+pub use pool::{Forward, HashOver, MAX_POOLS, MAX_TARGETS, PoolEntry, TargetEntry};
 
 use crate::abi::Line;
 use crate::hash::table_key;
@@ -36,7 +49,31 @@ pub mod dimension {
     pub const PORT: u32 = 16;
     /// Source port.
     pub const SOURCE_PORT: u32 = 32;
-    /// How many sets of dimensions there are.
+    /// The sender's labels (`from`).
+    pub const LABEL: u32 = 64;
+    /// VLAN of the outer tag.
+    pub const VLAN: u32 = 128;
+    /// ICMP type.
+    pub const ICMP_TYPE: u32 = 256;
+    /// ICMP code.
+    pub const ICMP_CODE: u32 = 512;
+    /// TCP flags.
+    pub const TCP_FLAGS: u32 = 1024;
+    /// Length of the IP packet.
+    pub const LENGTH: u32 = 2048;
+    /// Differentiated services code point.
+    pub const DSCP: u32 = 4096;
+    /// Kind of fragment.
+    pub const FRAGMENT: u32 = 8192;
+    /// IPv6 flow label.
+    pub const FLOW_LABEL: u32 = 16384;
+    /// Time to live, or hop limit.
+    pub const TTL: u32 = 32768;
+    /// How many dimensions there are.
+    pub const COUNT: usize = 16;
+    /// Those that may differ between packets of one flow: the memo's key says nothing of them.
+    pub const OF_PACKETS: u32 = TCP_FLAGS | LENGTH | DSCP | FRAGMENT | FLOW_LABEL | TTL;
+    /// Most sets of dimensions in a policy.
     pub const COMBINATIONS: usize = 64;
 }
 
@@ -44,10 +81,18 @@ pub mod dimension {
 pub const HEADER_LINES: u32 = 16;
 /// First line of the interface classes, from the header.
 pub const INTERFACE_CLASS_LINE: u32 = 2;
-/// First line of a direction's IPv4 prefix lengths, from the header: source, destination.
+/// First line of a table's IPv4 prefix lengths, from the header: source, destination.
 pub const LENGTHS_V4_LINE: [u32; 2] = [6, 7];
-/// First line of a direction's IPv6 prefix lengths, from the header: source, destination.
+/// First line of a table's IPv6 prefix lengths, from the header: source, destination.
 pub const LENGTHS_V6_LINE: [u32; 2] = [8, 11];
+/// Line of [`HeaderMore`], from the header.
+pub const MORE_LINE: u32 = 14;
+/// Line of [`HeaderAttributes`], from the header.
+pub const ATTRIBUTES_LINE: u32 = 15;
+/// Most limits of a route.
+pub const MAX_ROUTE_LIMITS: usize = 4;
+/// Most limits of a policy; entry 0 is never used.
+pub const MAX_LIMITS: usize = 16_384;
 /// Header magic, "GWIM".
 pub const HEADER_MAGIC: u32 = 0x4757_494D;
 /// Tag of IPv4 prefixes in a prefix table; the prefix length is added.
@@ -55,12 +100,15 @@ pub const TAG_V4: u32 = 0x400;
 /// Tag of IPv6 prefixes.
 pub const TAG_V6: u32 = 0x600;
 /// Tag of combinations; the dimensions are added.
-pub const TAG_COMBINATION: u32 = 0x1000;
+pub const TAG_COMBINATION: u32 = 0x1_0000;
+/// Tag of label merges: `a` is a label set's class, `b` a label's number, the value the class of the
+/// set with that label.
+pub const TAG_MERGE: u32 = 0x800;
 
 /// A hash table in the arena: `mask + 1` lines (a power of two) from line `base`, two slots each.
 ///
 /// A key lies in line `hash & mask` or in line `(hash >> 32) & mask` of the table, hash being
-/// [`table_key`]: bucketed cuckoo hashing (Dietzfelbinger and Weidling, 2007), so that a look-up
+/// [`Key::hash`]: bucketed cuckoo hashing (Dietzfelbinger and Weidling, 2007), so that a look-up
 /// reads two lines at most, whatever the size. `base` 0 is the empty table: line 0 of the arena is
 /// never given out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -82,8 +130,30 @@ pub struct Slot {
     pub b: u64,
     /// Tag and value.
     pub tag_value: u64,
-    /// Zero.
-    pub reserved: u64,
+    /// Third key word: 0 but for combinations.
+    pub c: u64,
+}
+
+/// A key of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// First word.
+    pub a: u64,
+    /// Second word.
+    pub b: u64,
+    /// Third word, 0 but for combinations.
+    pub c: u64,
+    /// What kind of key it is; not 0.
+    pub tag: u32,
+}
+
+impl Key {
+    /// The hash that says where it lies, see [`TableRef`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        table_key(self.a, self.b, self.c, self.tag)
+    }
 }
 
 /// Two slots: a line of a table.
@@ -95,7 +165,8 @@ pub type Bucket = [Slot; 2];
 pub struct HeaderHot {
     /// Bits of the malformed reasons that drop; the others pass and are counted.
     pub malformed_drop: u64,
-    /// All dimensions that any route names.
+    /// All dimensions that any route names, and in the upper 16 bits those in which class 0 is entered
+    /// too, because a route negates them.
     pub dimensions: u32,
     /// Entries of the combination list.
     pub combination_count: u32,
@@ -143,38 +214,77 @@ pub struct Combination {
     pub dimensions: u32,
     /// The lowest route that names just these: once a lower one is found, the search ends.
     pub first_route: u32,
-    /// Zero.
-    pub reserved: u64,
+    /// The bits of a key that their classes take: [`crate::classify::mask`].
+    pub mask: [u64; 3],
 }
 
-/// A route as the kernel needs it.
+/// What only policies with labels, limits, VLANs or ICMP types need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct RouteEntry {
-    /// Counter slot, the route's for as long as its name lives.
-    pub counter: u32,
-    /// [`crate::abi::Verdict`].
-    pub verdict: u8,
-    /// [`crate::reason::Reason`] if the verdict is drop, else 0.
-    pub reason: u8,
-    /// Interface slot that a redirect goes to.
-    pub egress_slot: u8,
+pub struct HeaderMore {
+    /// First line of the table source → class of the set of labels that hold it ([`intervals`]).
+    pub labels: u32,
+    /// How many lines it has; for user space.
+    pub label_lines: u32,
+    /// (class of a label set, label's number) → class of the set with that label: for live members.
+    pub merges: TableRef,
+    /// First line of the limits, 0 if there is none.
+    pub limits: u32,
+    /// First line of the label sets' keys (u64 each, by class, class 0 included), 0 if no limit is by
+    /// label.
+    pub label_keys: u32,
+    /// First line of the VLAN classes (u16, 4,096 elements), 0 if no route names one.
+    pub vlan_classes: u32,
+    /// First line of the ICMP type classes (u8, 256 elements), or 0.
+    pub icmp_type_classes: u32,
+    /// First line of the ICMP code classes (u8, 256 elements), or 0.
+    pub icmp_code_classes: u32,
+    /// Entries of [`HeaderMore::limits`], entry 0 included; for user space.
+    pub limit_count: u32,
+    /// Elements of [`HeaderMore::label_keys`]; for user space.
+    pub label_key_count: u32,
+    /// First line of the pools, one a line by their index, which is from 1 on: entry 0 is unused. 0 if
+    /// there is none.
+    pub pools: u32,
+    /// Entries of [`HeaderMore::pools`], entry 0 included; for user space.
+    pub pool_count: u32,
     /// Zero.
-    pub reserved: u8,
-    /// skb mark, [`crate::abi::UNSET`] if none.
-    pub mark: u32,
-    /// skb priority, [`crate::abi::UNSET`] if none.
-    pub priority: u32,
+    pub reserved: [u32; 3],
+}
+
+/// Where the classes of what may differ between packets of one flow are found, 0 where no route
+/// names the dimension, and by what each class is multiplied in the packet's variant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct HeaderAttributes {
+    /// u8, 256 elements.
+    pub tcp_flags: u32,
+    /// u16, 65,536 elements.
+    pub length: u32,
+    /// u8, 64 elements.
+    pub dscp: u32,
+    /// u8, 16 elements, by [`crate::packet::Packet::fragment_bits`].
+    pub fragment: u32,
+    /// u16, 1,048,576 elements.
+    pub flow_label: u32,
+    /// u8, 256 elements.
+    pub ttl: u32,
+    /// Multipliers in the order above; the variant is their sum, so that it is different for different
+    /// classes. All 0 where 16 bits do not hold the product of the numbers of classes: then
+    /// [`crate::abi::ACTIVE_UNMEMOIZABLE`] is set.
+    pub strides: [u16; 6],
     /// Zero.
-    pub reserved2: [u64; 2],
+    pub reserved: [u32; 7],
 }
 
 const _: () = {
     assert!(size_of::<Bucket>() == 64);
     assert!(size_of::<HeaderHot>() == 64);
     assert!(size_of::<HeaderCold>() == 64);
-    assert!(size_of::<Combination>() == 16);
-    assert!(size_of::<RouteEntry>() == 32);
+    assert!(size_of::<Combination>() == 32);
+    assert!(size_of::<HeaderMore>() == 64);
+    assert!(size_of::<HeaderAttributes>() == 64);
+    assert!(TAG_COMBINATION as usize == 1 << dimension::COUNT);
 };
 
 /// The arena, as far as a reader is concerned.
@@ -197,26 +307,33 @@ impl Arena for [Line] {
 
 /// The value of a key in a table.
 #[inline(always)]
-pub fn lookup<A: Arena + ?Sized>(arena: &A, table: TableRef, a: u64, b: u64, tag: u32) -> Option<u32> {
-    let hash = table_key(a, b, tag);
+pub fn lookup<A: Arena + ?Sized>(arena: &A, table: TableRef, key: &Key) -> Option<u32> {
+    let hash = key.hash();
     let first = hash as u32 & table.mask;
-    if let Some(value) = find(arena, table.base.wrapping_add(first), a, b, tag) {
+    if let Some(value) = find(arena, table.base.wrapping_add(first), key) {
         return Some(value);
     }
     let second = (hash >> 32) as u32 & table.mask;
-    find(arena, table.base.wrapping_add(second), a, b, tag)
+    find(arena, table.base.wrapping_add(second), key)
 }
 
 #[inline(always)]
-fn find<A: Arena + ?Sized>(arena: &A, index: u32, a: u64, b: u64, tag: u32) -> Option<u32> {
+fn find<A: Arena + ?Sized>(arena: &A, index: u32, key: &Key) -> Option<u32> {
     let bucket: &Bucket = bytemuck::cast_ref(arena.line(index)?);
-    if bucket[0].a == a && bucket[0].b == b && (bucket[0].tag_value >> 32) as u32 == tag {
+    if bucket[0].is(key) {
         return Some(bucket[0].tag_value as u32);
     }
-    if bucket[1].a == a && bucket[1].b == b && (bucket[1].tag_value >> 32) as u32 == tag {
+    if bucket[1].is(key) {
         return Some(bucket[1].tag_value as u32);
     }
     None
+}
+
+impl Slot {
+    #[inline(always)]
+    fn is(&self, key: &Key) -> bool {
+        self.a == key.a && self.b == key.b && self.c == key.c && (self.tag_value >> 32) as u32 == key.tag
+    }
 }
 
 /// Byte `index` of an array that starts at line `base`.
@@ -281,7 +398,8 @@ pub fn class_of<A: Arena + ?Sized>(
         let middle = (low + high) >> 1;
         let length = byte_at(arena, lengths, middle)? as u32;
         let prefix = prefix_of(address, length);
-        match lookup(arena, table, prefix[0], prefix[1], family_tag + length) {
+        let key = Key { a: prefix[0], b: prefix[1], c: 0, tag: family_tag + length };
+        match lookup(arena, table, &key) {
             Some(found) => {
                 class = found;
                 low = middle + 1;

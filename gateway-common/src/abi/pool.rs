@@ -1,0 +1,104 @@
+//! What a CPU remembers of the way to a target.
+
+use bytemuck::{Pod, Zeroable};
+
+/// How long a CPU relies on what the kernel's routing and neighbour tables said of a target,
+/// nanoseconds: a change of either is seen by pools this much later, and a jiffy.
+pub const NEXT_HOP_EVERY_NS: u64 = 100_000_000;
+
+/// The way to a target, as the kernel's tables had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum NextHopState {
+    /// Never asked.
+    Unknown = 0,
+    /// Interface and link-layer addresses are known.
+    Reachable = 1,
+    /// The interface is known, the neighbour's link-layer address is not yet.
+    NeighbourUnknown = 2,
+    /// There is none: no route, an unreachable, blackhole or prohibited one, an address of this node, or
+    /// no forwarding where the packet arrived.
+    Unreachable = 3,
+}
+
+/// An element of [`super::maps::NEXT_HOPS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct NextHop {
+    /// The target's address that was asked for, as [`crate::packet::Address`].
+    pub address: [u64; 2],
+    /// Its family, 4 or 6.
+    pub family: u32,
+    /// Until when it holds, the low word of the kernel's jiffies.
+    pub until: u32,
+    /// The interface that the packet leaves by.
+    pub ifindex: u32,
+    /// Longest IP packet that the way takes, bytes; 0 where it is not known.
+    pub mtu: u32,
+    /// [`NextHopState`].
+    pub state: u32,
+    /// Destination and source address of the Ethernet header, as it begins: three words, the first byte
+    /// the highest.
+    pub ethernet: [u32; 3],
+    /// [`NEXT_HOP_XDP_FRAMES`].
+    pub flags: u32,
+    /// Zero.
+    pub reserved: [u32; 3],
+}
+
+/// Longest time for which a next hop is ever remembered, jiffies: [`NEXT_HOP_EVERY_NS`] at 1,000 of them a
+/// second, and to spare.
+const NEXT_HOP_JIFFIES_MAX: u32 = 1_024;
+
+impl NextHop {
+    /// Whether it holds at `now`, the low word of the kernel's jiffies. One of long ago does not look like one
+    /// of a time to come, though the word has turned over since.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holds(&self, now: u32) -> bool {
+        let left = self.until.wrapping_sub(now);
+        self.state != NextHopState::Unknown as u32 && left != 0 && left <= NEXT_HOP_JIFFIES_MAX
+    }
+}
+
+/// In [`NextHop::flags`]: the interface is a governed one that takes frames by `ndo_xdp_xmit`.
+pub const NEXT_HOP_XDP_FRAMES: u32 = 1;
+
+/// Whom packets for a target go to while its link-layer address is not known: an element of
+/// [`super::maps::NEIGHBOURS`]. Begins as `struct bpf_redir_neigh` of linux/bpf.h.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Neighbour {
+    /// `AF_INET` or `AF_INET6`; 0: none was ever asked for.
+    pub family: u32,
+    /// The address of the target or of the router before it, network order; an IPv4 address comes first.
+    pub address_be: [u32; 4],
+    /// The interface that leads there.
+    pub ifindex: u32,
+    /// Zero.
+    pub reserved: [u32; 2],
+}
+
+const _: () = {
+    assert!(size_of::<NextHop>() == 64);
+    assert!(size_of::<Neighbour>() == 32);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_next_hop_holds_for_its_time_and_never_again() {
+        for until in [101_u32, 5, 0, 0x8000_0000] {
+            let hop = NextHop { until, state: NextHopState::Reachable as u32, ..NextHop::default() };
+            let at = |before: u32| hop.holds(until.wrapping_sub(before));
+            assert!(at(1) && at(101));
+            // Its end; a moment later; half of what the word counts, and nearly all of it, later.
+            for after in [0, 1, 0x7fff_ffff, 0x8000_0001, 0xffff_0000] {
+                assert!(!hop.holds(until.wrapping_add(after)), "{until} {after}");
+            }
+            assert!(!NextHop { state: NextHopState::Unknown as u32, ..hop }.holds(until.wrapping_sub(1)));
+        }
+    }
+}
