@@ -6,8 +6,9 @@
 
 use crate::maps;
 use gateway_common::abi::{
-    InterfaceStats, ROUTE_COUNTERS, TELEMETRY_WORDS, Telemetry, Verdict, reason_index, stats_index,
+    InterfaceStats, LimitCount, ROUTE_COUNTERS, TELEMETRY_WORDS, Telemetry, reason_index, stats_index,
 };
+use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 use gateway_common::reason::Reason;
 
 /// An open account of one packet.
@@ -23,8 +24,8 @@ pub struct Account {
 impl Account {
     /// Counts a packet as received.
     #[inline(always)]
-    pub fn open(cpu: u32, slot: u32, hook: u32, generation: u32) -> Option<Account> {
-        let stats = maps::STATS.get_ptr_mut(stats_index(cpu, slot, hook, generation))?;
+    pub fn open(cpu: u32, slot: u32, hook: u32, parity: u32) -> Option<Account> {
+        let stats = maps::STATS.get_ptr_mut(stats_index(cpu, slot, hook, parity))?;
         // SAFETY: a live element of STATS, written on this CPU only.
         let received = unsafe { &mut (*stats).received };
         let sequence = received.packets;
@@ -34,7 +35,7 @@ impl Account {
 
     /// Counts what became of it.
     #[inline(always)]
-    pub fn close(&self, verdict: Verdict, counter: u32, length: u32) {
+    pub fn close(&self, verdict: u32, counter: u32, length: u32) {
         let length = length as u64;
         // SAFETY: the element that `open` got, written on this CPU only.
         let stats = unsafe { &mut *self.stats };
@@ -54,8 +55,8 @@ impl Account {
 
     /// Counts a reason.
     #[inline(always)]
-    pub fn reason(&self, reason: u8, dropped: bool) {
-        let code = reason as u32 & (Reason::COUNT as u32 - 1);
+    pub fn reason(&self, reason: u32, dropped: bool) {
+        let code = reason & (Reason::COUNT as u32 - 1);
         if let Some(count) = maps::REASONS.get_ptr_mut(reason_index(self.cpu, self.slot, code)) {
             // SAFETY: a live element of REASONS, written on this CPU only.
             let count = unsafe { &mut *count };
@@ -65,6 +66,67 @@ impl Account {
                 count.passed += 1;
             }
         }
+    }
+}
+
+/// Counts a packet at a limit: how many were refused there on this CPU so far.
+#[inline(always)]
+pub fn limit(cpu: u32, slot: u32, refused: bool, length: u32) -> u64 {
+    let Some(count) = limit_count(cpu, slot) else { return 0 };
+    let side = if refused { &mut count.refused } else { &mut count.admitted };
+    side.packets += 1;
+    side.bytes += length as u64;
+    side.packets
+}
+
+/// Counts a ban.
+#[inline(always)]
+pub fn limit_banned(cpu: u32, slot: u32) {
+    if let Some(count) = limit_count(cpu, slot) {
+        count.bans += 1;
+    }
+}
+
+/// Counts a key that gave way while in debt.
+#[inline(always)]
+pub fn limit_evicted(cpu: u32, slot: u32) {
+    if let Some(count) = limit_count(cpu, slot) {
+        count.evicted += 1;
+    }
+}
+
+/// Counts a SYN cookie sent.
+#[inline(always)]
+pub fn limit_cookie(cpu: u32, slot: u32) {
+    if let Some(count) = limit_count(cpu, slot) {
+        count.cookies += 1;
+    }
+}
+
+/// Counts a SYN cookie that came back.
+#[inline(always)]
+pub fn limit_proven(cpu: u32, slot: u32) {
+    if let Some(count) = limit_count(cpu, slot) {
+        count.proven += 1;
+    }
+}
+
+#[inline(always)]
+fn limit_count(cpu: u32, slot: u32) -> Option<&'static mut LimitCount> {
+    let index = cpu * MAX_LIMITS as u32 + (slot & (MAX_LIMITS as u32 - 1));
+    // SAFETY: a live element of LIMITS, written on this CPU only.
+    maps::LIMITS.get_ptr_mut(index).map(|count| unsafe { &mut *count })
+}
+
+/// Counts a packet that was sent to a pool's target.
+#[inline(always)]
+pub fn target(cpu: u32, slot: u32, length: u32) {
+    let index = cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1));
+    if let Some(count) = maps::TARGETS.get_ptr_mut(index) {
+        // SAFETY: a live element of TARGETS, written on this CPU only.
+        let count = unsafe { &mut *count };
+        count.packets += 1;
+        count.bytes += length as u64;
     }
 }
 

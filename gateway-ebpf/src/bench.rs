@@ -2,9 +2,10 @@
 //!
 //! A test run with `repeat` gives a program its own output as the next input; a program that rewrites
 //! or leaves metadata would be measured on something else from the second run on. So `bench_restore`
-//! puts a fresh frame into the buffer and hands it to the program under test by a tail call; the
-//! floor is the same in front of a program that passes everything. `bench_lru` is a peer: the kernel's
-//! LRU hash map as a flow account, and nothing else. The others make, forward and end live frames.
+//! moves the buffer's beginning back to where it was, puts a fresh frame into it and hands it to the program under test by a tail call; the
+//! floor is the same in front of a program that passes everything. `bench_lru` and `bench_look_up` are
+//! peers: the kernel's LRU hash map as a flow account, or with nothing done to what is found, and nothing
+//! else. The others make, forward and end live frames.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 
 #[cfg(not(target_arch = "bpf"))]
@@ -14,7 +15,9 @@ fn main() {}
 mod program {
     use aya_ebpf::bindings::{xdp_action, xdp_md};
     use aya_ebpf::btf_maps::{Array, LruHashMap, ProgramArray};
-    use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect, bpf_xdp_adjust_meta};
+    use aya_ebpf::helpers::{
+        bpf_get_smp_processor_id, bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_meta,
+    };
     use aya_ebpf::macros::{btf_map, xdp};
     use aya_ebpf::programs::XdpContext;
     use gateway_common::abi::{Count, MAX_CPUS};
@@ -26,9 +29,9 @@ mod program {
     #[btf_map]
     static FRAMES: Array<[u64; WORDS], 1> = Array::new();
 
-    /// Next frame, and how many there are less one (a power of two).
+    /// Next frame, how many there are less one (a power of two), and how long the buffer is, bytes.
     #[btf_map]
-    static CURSOR: Array<[u32; 2], 1> = Array::new();
+    static CURSOR: Array<[u32; 3], 1> = Array::new();
 
     /// Element 0: the program under test.
     #[btf_map]
@@ -52,17 +55,22 @@ mod program {
     fn write_next(context: *mut xdp_md) -> Option<()> {
         let cursor = CURSOR.get_ptr_mut(0)?;
         // SAFETY: the one element of CURSOR; benchmarks run on one CPU.
-        let index = unsafe {
+        let (index, length) = unsafe {
             let index = (*cursor)[0];
             (*cursor)[0] = (index + 1) & (*cursor)[1];
-            index
+            (index, (*cursor)[2])
         };
         let frame = FRAMES.get(index)?;
-        // SAFETY: the context that the kernel gave to the program; a frame without metadata again.
+        // SAFETY: the context that the kernel gave to the program; a frame without metadata, and without what
+        // was put in front of it, again.
         unsafe {
             let metadata = (*context).data - (*context).data_meta;
             if metadata != 0 {
                 bpf_xdp_adjust_meta(context, size_of::<gateway_common::abi::Metadata>() as i32);
+            }
+            let more = ((*context).data_end - (*context).data).wrapping_sub(length);
+            if more != 0 {
+                bpf_xdp_adjust_head(context, more as i32);
             }
         }
         // SAFETY: the context again.
@@ -82,6 +90,14 @@ mod program {
     pub fn bench_metadata(ctx: XdpContext) -> u32 {
         // SAFETY: the program's own context; room is made in front of the frame.
         unsafe { bpf_xdp_adjust_meta(ctx.ctx, -(size_of::<gateway_common::abi::Metadata>() as i32)) };
+        xdp_action::XDP_PASS
+    }
+
+    /// Makes room for an IPv4 header and passes: what moving the frame's beginning costs, there and back.
+    #[xdp(frags)]
+    pub fn bench_head(ctx: XdpContext) -> u32 {
+        // SAFETY: the program's own context.
+        unsafe { bpf_xdp_adjust_head(ctx.ctx, -20) };
         xdp_action::XDP_PASS
     }
 
@@ -114,6 +130,30 @@ mod program {
             }
         }
         xdp_action::XDP_PASS
+    }
+
+    /// Something of each source, as an LRU hash map keeps it.
+    #[btf_map]
+    static SOURCES: LruHashMap<u32, u64, 131_072> = LruHashMap::new();
+
+    /// Looks the source of a frame without tags up in an LRU hash map; a new one is put into it.
+    #[xdp(frags)]
+    pub fn bench_look_up(ctx: XdpContext) -> u32 {
+        let (data, end) = (ctx.data(), ctx.data_end());
+        if data + 34 > end {
+            return xdp_action::XDP_ABORTED;
+        }
+        // SAFETY: the comparison above shows 34 bytes; the source stands at 26.
+        let source = unsafe { core::ptr::read_volatile((data + 26) as *const u32) };
+        match SOURCES.get_ptr(source) {
+            // SAFETY: a live element; what it holds makes the verdict, so that it is read.
+            Some(found) if unsafe { core::ptr::read_volatile(found) } == 0 => xdp_action::XDP_DROP,
+            Some(_) => xdp_action::XDP_PASS,
+            None => {
+                let _ = SOURCES.insert(source, 1, 0);
+                xdp_action::XDP_PASS
+            }
+        }
     }
 
     /// Element 0: the interface that live frames leave by.

@@ -1,28 +1,38 @@
 //! The kernel's arena, for `gateway_common::classify`.
 
 use crate::maps;
-use gateway_common::abi::Line;
-use gateway_common::classify::{classify, route_entry};
-use gateway_common::image::{Arena, HeaderHot, RouteEntry};
-use gateway_common::packet::Packet;
+use crate::pipeline::Judged;
+use gateway_common::abi::{ACTIVE_UNMEMOIZABLE, ACTIVE_VARIANTS, Control, Line};
+use gateway_common::classify::{self, Place};
+use gateway_common::image::{
+    Arena, HeaderCold, HeaderHot, HeaderMore, MORE_LINE, RouteEntry, dimension, u16_at,
+};
 
-/// The policy images' map, and a word of scratch memory to forget through.
-struct PolicyArena(*mut u32);
+/// The policy images' map, and where to forget.
+struct PolicyArena<'a>(&'a Judged);
 
-impl Arena for PolicyArena {
+impl Arena for PolicyArena<'_> {
     #[inline(always)]
     fn line(&self, index: u32) -> Option<&Line> {
         maps::ARENA.get(index)
     }
-
     #[inline(always)]
     fn forget(&self, value: u32) -> u32 {
-        // SAFETY: a word of this CPU's scratch element. The verifier follows what is written to the
-        // stack, but not what is written to a map.
-        unsafe {
-            core::ptr::write_volatile(self.0, value);
-            core::ptr::read_volatile(self.0)
-        }
+        self.0.forgotten(value)
+    }
+}
+
+/// The table of labels' live members.
+struct LiveMembers<'a>(&'a Judged);
+
+impl Arena for LiveMembers<'_> {
+    #[inline(always)]
+    fn line(&self, index: u32) -> Option<&Line> {
+        maps::LIVE.get(index)
+    }
+    #[inline(always)]
+    fn forget(&self, value: u32) -> u32 {
+        self.0.forgotten(value)
     }
 }
 
@@ -32,15 +42,102 @@ pub fn header(line: u32) -> Option<&'static HeaderHot> {
     maps::ARENA.get(line).map(bytemuck::cast_ref)
 }
 
-/// The route that decides for this packet.
+/// The part of the header that few policies need.
 #[inline(always)]
-pub fn route(line: u32, slot: u16, packet: &Packet, scratch: *mut u32) -> Option<&'static RouteEntry> {
-    let header = header(line)?;
-    let arena = PolicyArena(scratch);
-    let index = classify(&arena, line, header, slot, packet)?;
-    route_entry(&arena, header, index).map(|entry| {
+pub fn more(line: u32) -> Option<&'static HeaderMore> {
+    maps::ARENA.get(line.wrapping_add(MORE_LINE)).map(bytemuck::cast_ref)
+}
+
+/// The packet's variant, 0 where the policy names nothing that differs within a flow.
+#[inline(always)]
+pub fn variant(judged: &Judged) -> Option<u16> {
+    if judged.active & ACTIVE_VARIANTS == 0 {
+        return Some(0);
+    }
+    let line = Control::header_of(judged.active);
+    let variant = classify::variant(&PolicyArena(judged), line, &judged.packet)?;
+    Some(judged.forgotten(variant as u32) as u16)
+}
+
+/// Whether a decision of this policy may be kept for the next packet.
+#[inline(always)]
+pub const fn is_memoizable(active: u64) -> bool {
+    active & ACTIVE_UNMEMOIZABLE == 0
+}
+
+/// Finds the route of the packet that this CPU judges. 0 if it did.
+///
+/// A global function, so that the verifier looks at it once by itself and not once for each way that
+/// leads to it: its arguments are plain numbers, of which it assumes nothing.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_classify(cpu: u32, slot: u32) -> u32 {
+    let Some(judged) = maps::SCRATCH.get_ptr_mut(cpu) else { return 1 };
+    // SAFETY: this CPU's element; the caller holds it and waits.
+    let judged = unsafe { &mut *judged };
+    let header_line = Control::header_of(judged.active);
+    let Some(header) = header(header_line) else { return 1 };
+    let place = Place { header_line, header, slot: slot as u16, now: 0 };
+    let label = judged.label_class as u16;
+    match classify::route(&PolicyArena(judged), &place, &judged.packet, label) {
+        Some(route) => {
+            judged.route = route;
+            0
+        }
+        None => 1,
+    }
+}
+
+/// Whether routes, or limits, ask for the sender's labels.
+#[inline(always)]
+pub fn asks_for_labels(active: u64) -> bool {
+    header(Control::header_of(active)).is_some_and(|header| header.dimensions & dimension::LABEL != 0)
+}
+
+/// Finds the labels of the packet's sender; `now` is in ticks. 0 if it did. A global function, see
+/// [`gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_labels(cpu: u32, now: u32) -> u32 {
+    let Some(judged) = maps::SCRATCH.get_ptr_mut(cpu) else { return 1 };
+    // SAFETY: this CPU's element; the caller holds it and waits.
+    let judged = unsafe { &mut *judged };
+    let header_line = Control::header_of(judged.active);
+    let Some(header) = header(header_line) else { return 1 };
+    let place = Place { header_line, header, slot: 0, now };
+    match classify::labels(&PolicyArena(judged), &LiveMembers(judged), &place, &judged.packet) {
+        Some((label, until)) => {
+            judged.label_class = label as u32;
+            judged.until = until;
+            0
+        }
+        None => 1,
+    }
+}
+
+/// A route's entry.
+#[inline(always)]
+pub fn entry(judged: &Judged, route: u32) -> Option<&'static RouteEntry> {
+    let header = header(Control::header_of(judged.active))?;
+    classify::route_entry(&PolicyArena(judged), header, route).map(|entry| {
         let entry: *const RouteEntry = entry;
         // SAFETY: an element of a map outlives the program that reads it.
         unsafe { &*entry }
+    })
+}
+
+/// An element of an array of u16.
+#[inline(always)]
+pub fn element(judged: &Judged, first_line: u32, index: u32) -> Option<u16> {
+    u16_at(&PolicyArena(judged), first_line, index)
+}
+
+/// The generation that judges, 0 if none.
+#[inline(always)]
+pub fn generation(active: u64) -> u32 {
+    let line = maps::ARENA.get(Control::header_of(active) + 1).filter(|_| active != 0);
+    line.map_or(0, |line| {
+        let cold: &HeaderCold = bytemuck::cast_ref(line);
+        cold.generation
     })
 }

@@ -6,6 +6,8 @@
 //! constant offsets from it, a word at a time, since a misaligned field read through a Rust
 //! reference becomes single-byte loads.
 
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::helpers::bpf_csum_diff;
 use core::arch::asm;
 use gateway_common::parse::Header;
 
@@ -22,8 +24,35 @@ pub struct Bytes {
 impl Bytes {
     /// From a context's `data` and `data_end`.
     #[inline(always)]
-    pub fn new(data: usize, end: usize) -> Bytes {
+    fn new(data: usize, end: usize) -> Bytes {
         Bytes { data: data as u64, end: end as u64 }
+    }
+
+    /// Of a frame at XDP, as it is now.
+    #[inline(always)]
+    pub fn of_xdp(context: *mut xdp_md) -> Bytes {
+        // SAFETY: the context that the kernel gave to the program. Volatile, so that each caller
+        // gets pointers of its own and none is kept alive from the parser to the verdict.
+        let (data, end) = unsafe {
+            (
+                core::ptr::read_volatile(&raw const (*context).data),
+                core::ptr::read_volatile(&raw const (*context).data_end),
+            )
+        };
+        Bytes::new(data as usize, end as usize)
+    }
+
+    /// Of a frame at tc, as it is now.
+    #[inline(always)]
+    pub fn of_skb(context: *mut __sk_buff) -> Bytes {
+        // SAFETY: as in `of_xdp`.
+        let (data, end) = unsafe {
+            (
+                core::ptr::read_volatile(&raw const (*context).data),
+                core::ptr::read_volatile(&raw const (*context).data_end),
+            )
+        };
+        Bytes::new(data as usize, end as usize)
     }
 
     /// How many bytes can be read.
@@ -96,6 +125,37 @@ impl<const N: usize> Header<N> for Checked<N> {
     fn be64<const O: usize>(self) -> u64 {
         const { assert!(O + 8 <= N) };
         u64::from_be(load!("u64", self.pointer, O))
+    }
+}
+
+impl<const N: usize> Checked<N> {
+    /// The one's complement sum of all bytes, added to `sum`. `N` is a multiple of 4, up to 512.
+    #[inline(always)]
+    pub fn sum(self, sum: u32) -> Option<u32> {
+        const { assert!(N.is_multiple_of(4) && N <= 512) };
+        // SAFETY: `Bytes::header` has shown N bytes from here; the helper reads no more.
+        let sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, self.pointer as *mut u32, N as u32, sum) };
+        if sum < 0 { None } else { Some(sum as u32) }
+    }
+
+    /// Writes 16 bits at byte `O`, in network order.
+    #[inline(always)]
+    pub fn put16<const O: usize>(self, value: u16) {
+        const { assert!(O + 2 <= N) };
+        // SAFETY: within the N bytes that were checked.
+        unsafe {
+            asm!("*(u16 *)({p} + {o}) = {v}", p = in(reg) self.pointer, o = const O, v = in(reg) value.to_be() as u64, options(nostack));
+        }
+    }
+
+    /// Writes 32 bits at byte `O`, in network order.
+    #[inline(always)]
+    pub fn put32<const O: usize>(self, value: u32) {
+        const { assert!(O + 4 <= N) };
+        // SAFETY: within the N bytes that were checked.
+        unsafe {
+            asm!("*(u32 *)({p} + {o}) = {v}", p = in(reg) self.pointer, o = const O, v = in(reg) value.to_be() as u64, options(nostack));
+        }
     }
 }
 

@@ -6,11 +6,23 @@ mod account;
 #[cfg(target_arch = "bpf")]
 mod act;
 #[cfg(target_arch = "bpf")]
+mod atomic;
+#[cfg(target_arch = "bpf")]
 mod classify;
+#[cfg(target_arch = "bpf")]
+mod connections;
+#[cfg(target_arch = "bpf")]
+mod context;
+#[cfg(target_arch = "bpf")]
+mod cookies;
 #[cfg(target_arch = "bpf")]
 mod event;
 #[cfg(target_arch = "bpf")]
+mod forward;
+#[cfg(target_arch = "bpf")]
 mod frame;
+#[cfg(target_arch = "bpf")]
+mod keyed;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
@@ -18,7 +30,13 @@ mod memo;
 #[cfg(target_arch = "bpf")]
 mod pipeline;
 #[cfg(target_arch = "bpf")]
+mod police;
+#[cfg(target_arch = "bpf")]
+mod pool;
+#[cfg(target_arch = "bpf")]
 mod programs;
+#[cfg(target_arch = "bpf")]
+mod rewrite;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

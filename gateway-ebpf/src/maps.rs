@@ -1,17 +1,21 @@
 //! Every map: what it holds, who writes it, and what happens when it is full.
 //!
-//! All but the ring buffers are memory-mapped arrays of a fixed size, so none of them can run full:
-//! what is bounded by them (routes, interfaces, policy tables) is refused in user space with a
-//! reason, and the flow memo hands its older line of a set to [`FLOWS`]. Sizes given as 1 are set by
-//! the loader, from its options and the number of possible CPUs.
+//! All but the ring buffers are memory-mapped arrays of a fixed size. What user space writes (routes,
+//! interfaces, policy tables, live members) it refuses with a reason when there is no room; what the
+//! kernel fills says itself what happens then. Sizes given as 1 are set by the loader, from its
+//! options and the number of possible CPUs.
 
+use crate::pipeline::Judged;
+use crate::pool::Forwarding;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, RingBuf};
 use aya_ebpf::macros::btf_map;
 use gateway_common::abi::{
-    Control, Count, Egress, FlowRecord, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, Line, MAX_CPUS,
-    MAX_INTERFACES, MemoAddresses, MemoSet, PacketEvent, ReasonCount, Scratch,
+    Bucket, ConnectionSet, Control, Count, Egress, FlowRecord, INTERFACE_INDEX_SPACE, Interface,
+    InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS, MAX_INTERFACES, MemoAddresses, MemoSet,
+    Neighbour, NextHop, PacketEvent, ReasonCount,
 };
+use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 
 const MAPPED: usize = BPF_F_MMAPABLE as usize;
 
@@ -51,6 +55,50 @@ pub static MEMO: Array<MemoSet, 1, MAPPED> = Array::new();
 #[btf_map]
 pub static MEMO_ADDRESSES: Array<MemoAddresses, 1, MAPPED> = Array::new();
 
+/// Live members of labels. Writer: user space, which refuses what does not fit.
+#[btf_map]
+pub static LIVE: Array<Line, 1, MAPPED> = Array::new();
+
+/// Limits that are not by key, by slot. Writer: kernel.
+#[btf_map]
+pub static BUCKETS: Array<Bucket, MAX_LIMITS, MAPPED> = Array::new();
+
+/// Buckets by key. Writer: kernel. Where a key's eight places are taken, the one nearest to full gives
+/// way: with its bucket full nothing is lost; else its key begins with a full bucket again, and is
+/// counted as evicted.
+#[btf_map]
+pub static KEYED: Array<KeyedSet, 1, MAPPED> = Array::new();
+
+/// Whose buckets they are. Writer: kernel.
+#[btf_map]
+pub static KEYED_NAMES: Array<KeyedNames, 1, MAPPED> = Array::new();
+
+/// What limits admit and refuse. Writer: kernel.
+#[btf_map]
+pub static LIMITS: Array<LimitCount, 1, MAPPED> = Array::new();
+
+/// Open connections of limits that count them. Writer: kernel. Where a new one's eight places are taken
+/// by live ones it is refused, and counted.
+#[btf_map]
+pub static CONNECTIONS: Array<ConnectionSet, 1, MAPPED> = Array::new();
+
+/// Packets and bytes sent to each target, by its slot. Writer: kernel.
+#[btf_map]
+pub static TARGETS: Array<Count, 1, MAPPED> = Array::new();
+
+/// The way to each target, by CPU and the target's slot. Writer: kernel. Every target has a place.
+#[btf_map]
+pub static NEXT_HOPS: Array<NextHop, 1, MAPPED> = Array::new();
+
+/// Whom packets for a target go to while its link-layer address is not known, by the target's slot: tc may
+/// run on another CPU than XDP. Writer: kernel, any CPU, the last one wins.
+#[btf_map]
+pub static NEIGHBOURS: Array<Neighbour, MAX_TARGETS, MAPPED> = Array::new();
+
+/// Where the packet that each CPU is judging is sent, if that is a pool's target. Writer: kernel.
+#[btf_map]
+pub static FORWARDING: Array<Forwarding, MAX_CPUS> = Array::new();
+
 /// Lost and evicted. Writer: kernel.
 #[btf_map]
 pub static TELEMETRY: Array<u64, 1, MAPPED> = Array::new();
@@ -61,7 +109,7 @@ pub static TELEMETRY: Array<u64, 1, MAPPED> = Array::new();
 /// the many ways through the parser meet again behind it, instead of each being followed through
 /// classification on its own (a million instructions and more).
 #[btf_map]
-pub static SCRATCH: Array<Scratch, MAX_CPUS> = Array::new();
+pub static SCRATCH: Array<Judged, MAX_CPUS> = Array::new();
 
 /// Flows that left the memo. Full: the flow is counted as lost, with its packets and bytes.
 #[btf_map]

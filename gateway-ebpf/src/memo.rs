@@ -1,6 +1,6 @@
 //! The flow memo: what was decided for recent flows, and their accounts. Per CPU.
 //!
-//! A hit skips classification. A line whose generation is not the packet's is decided anew but
+//! A hit skips classification. A line whose stamp or variant is not the packet's is decided anew but
 //! keeps its account. A flow has two sets of two lines to choose from; a new one takes an empty line,
 //! or that of the four which was idle longest (without flow accounting: which was taken first), whose
 //! account goes to user space through the ring buffer, so that no flow's packets are lost unsaid. Two
@@ -11,10 +11,13 @@ use core::arch::asm;
 
 use crate::account::telemetry;
 use crate::maps;
+use crate::pipeline::Judged;
 use gateway_common::abi::{
-    FlowAddresses, FlowRecord, MEMO_WAYS, MemoAddresses, MemoLine, MemoSet, Telemetry,
+    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_UNTIL, MEMO_WAYS, MemoAddresses, MemoLine,
+    MemoSet, Telemetry, Verdict, ticks,
 };
-use gateway_common::image::RouteEntry;
+use gateway_common::image::{ROUTE_EXTRA, RouteEntry};
+use gateway_common::live::FOR_EVER;
 use gateway_common::packet::{FlowKey, Packet};
 
 /// A line of the memo.
@@ -34,18 +37,11 @@ const SECOND: u32 = 2;
 
 /// The place of a packet's flow, and whether it holds the flow already; if not, it is the one to take.
 ///
-/// Which way it is goes through `forget`, a word of scratch memory: the verifier then follows one
-/// state from here, and not one for each way.
+/// Which way it is, is forgotten: the verifier then follows one state from here, and not one for each
+/// way.
 #[inline(always)]
-pub fn find(
-    cpu: u32,
-    sets: u32,
-    seed: u64,
-    key: FlowKey,
-    packet: &Packet,
-    now: u32,
-    forget: *mut u32,
-) -> Option<(Place, bool)> {
+pub fn find(sets: u32, seed: u64, key: FlowKey, now: u32, judged: &Judged) -> Option<(Place, bool)> {
+    let (cpu, packet) = (judged.cpu, &judged.packet);
     let hash = key.hash(seed);
     let first = cpu * sets + (hash as u32 & (sets - 1));
     let second = cpu * sets + ((hash >> 32) as u32 & (sets - 1));
@@ -57,11 +53,7 @@ pub fn find(
             Search::Unknown(..) => way,
         },
     };
-    // SAFETY: a word of this CPU's scratch element.
-    let state = unsafe {
-        core::ptr::write_volatile(forget, state);
-        core::ptr::read_volatile(forget)
-    };
+    let state = judged.forgotten(state);
     let index = if state & SECOND != 0 { second } else { first };
     let way = state & 1;
     let set: *mut MemoSet = maps::MEMO.get_ptr_mut(index)?;
@@ -99,7 +91,7 @@ fn search(index: u32, key: FlowKey, packet: &Packet, now: u32) -> Option<Search>
 /// 1 if the word is 0, else 0, without a branch: which of its two lines a flow lies in is a coin
 /// toss, and a branch on it would be mispredicted every other time.
 #[inline(always)]
-fn is_zero(word: u64) -> u32 {
+pub fn is_zero(word: u64) -> u32 {
     let mut bit = word | word.wrapping_neg();
     // SAFETY: plain arithmetic on a register; in assembly, or the compiler makes a branch of it.
     unsafe { asm!("{0} >>= 63", inout(reg) bit, options(pure, nomem, nostack)) };
@@ -143,7 +135,7 @@ impl Place {
         if line.key != 0 && line.packets != 0 {
             self.hand_over(line, cpu);
         }
-        store_generation(line, 0);
+        store_stamp(line, 0);
         line.key = key.words;
         line.key_addresses = key.addresses;
         line.tcp_flags = 0;
@@ -185,25 +177,65 @@ impl Place {
     }
 }
 
-/// Writes a decision into the line; the generation last, which makes it valid.
+/// Whether the line's decision holds for this packet.
 #[inline(always)]
-pub fn decide(line: *mut MemoLine, entry: &RouteEntry, generation: u32) {
+pub fn holds(line: &MemoLine, stamp: u32, variant: u16, jiffies: u64) -> bool {
+    if line.stamp != stamp || line.variant != variant {
+        return false;
+    }
+    if line.decision & MEMO_UNTIL == 0 {
+        return true;
+    }
+    // Beyond UNTIL_MAX the 16 bits could have turned over.
+    let idle = (jiffies as u32).wrapping_sub(line.last);
+    ticks(idle as u64) < UNTIL_MAX && (line.until.wrapping_sub(ticks(jiffies) as u16) as i16) > 0
+}
+
+/// What a decision holds for.
+pub struct Validity {
+    /// The stamp, or [`gateway_common::abi::STAMP_ONCE`].
+    pub stamp: u32,
+    /// The packet's variant.
+    pub variant: u16,
+    /// The time, in ticks.
+    pub now: u32,
+    /// The time, in jiffies.
+    pub jiffies: u32,
+}
+
+/// A time to live that is further away is looked at again then: the line has 16 bits for it.
+const UNTIL_MAX: u32 = 0x3fff;
+
+/// Writes a decision into the line; the stamp last, which makes it valid.
+#[inline(always)]
+pub fn decide(line: *mut MemoLine, judged: &Judged, entry: &RouteEntry, validity: &Validity) {
     // SAFETY: a line of a live element of MEMO, written on this CPU only.
     let line = unsafe { &mut *line };
-    line.counter = entry.counter;
-    line.verdict = entry.verdict;
-    line.reason = entry.reason;
-    line.egress_slot = entry.egress_slot;
+    let mut decision = entry.counter & MEMO_COUNTER | (entry.verdict as u32 & 3) << 24;
+    if entry.flags & ROUTE_EXTRA != 0 {
+        decision |= MEMO_EXTRA;
+    }
+    if judged.until != FOR_EVER {
+        decision |= MEMO_UNTIL;
+        let left = judged.until.wrapping_sub(validity.now);
+        let left = if left > UNTIL_MAX { UNTIL_MAX } else { left };
+        line.until = validity.now.wrapping_add(left) as u16;
+        line.last = validity.jiffies;
+    }
+    line.decision = decision;
+    line.route = judged.route as u16;
+    line.detail = if entry.verdict == Verdict::Drop as u8 { entry.reason } else { entry.egress_slot };
     line.mark = entry.mark;
     line.priority = entry.priority;
-    store_generation(line, generation);
+    line.variant = validity.variant;
+    store_stamp(line, validity.stamp);
 }
 
 #[inline(always)]
-fn store_generation(line: &mut MemoLine, generation: u32) {
+fn store_stamp(line: &mut MemoLine, stamp: u32) {
     // SAFETY: a field of a line that `line` borrows; volatile, so that it stays in its place among
     // the other stores, which a reader in another address space relies on.
-    unsafe { core::ptr::write_volatile(&raw mut line.generation, generation) };
+    unsafe { core::ptr::write_volatile(&raw mut line.stamp, stamp) };
 }
 
 /// Adds a packet to the flow's account.

@@ -1,15 +1,22 @@
-//! A packet's whole way on one screen: frame, parse, classify, police, route, act, account.
+//! A packet's whole way: frame, parse, classify, police, pool, act, account.
 
 use crate::account::{Account, telemetry};
-use crate::{classify, event, maps, memo};
+use crate::memo::Validity;
+use crate::{account, classify, event, keyed, maps, memo, police, pool};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
+use bytemuck::{Pod, Zeroable};
+use core::mem::offset_of;
+use core::ptr::null_mut;
 use gateway_common::abi::{
-    CONTROL_FLOWS, COUNTER_DEFAULT, COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, Interface,
-    MemoLine, Scratch, Telemetry, UNSET, Verdict,
+    ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, CONTROL_FLOWS, COUNTER_DEFAULT, COUNTER_MALFORMED,
+    COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, EventKind, INTERFACE_LOOPBACK, Interface, MEMO_EXTRA,
+    MemoLine, STAMP_ONCE, Telemetry, Verdict, ticks,
 };
+use gateway_common::image::ROUTE_PER_LABEL;
+use gateway_common::live::FOR_EVER;
 use gateway_common::packet::{FlowKey, Packet};
-use gateway_common::parse::{Carries, Frame, parse};
+use gateway_common::parse::{Carries, Frame, address, parse};
 use gateway_common::reason::Reason;
 
 /// Memo sets for each CPU, a power of two.
@@ -23,67 +30,144 @@ static MEMO_SEED: Global<u64> = Global::new(0);
 pub trait Hook: Frame {
     /// `gateway_common::abi::Hook`.
     const HOOK: u32;
+    /// Verifies the checksums of the packet that this CPU judges, if that can be done here; 0 if they
+    /// are right, else the [`Reason`].
+    fn wrong_checksum(&self, cpu: u32) -> u32;
     /// What the program returns.
     type Code;
     /// Length of the whole frame in bytes, where `end` is known to be within it (0: nothing is).
     fn length(&self, end: u32) -> u32;
+    /// Longest IP packet that leaves here once segments that were received as one are told apart, bytes.
+    fn segment(&self, judged: &Judged) -> u32;
+    /// Asks the kernel for the way to the target that this CPU's packet goes to.
+    fn ask_next_hop(&self, cpu: u32);
     /// Carries the judgement out; changes it where it cannot be.
-    fn act(&self, interface: &Interface, generation: u32, judged: &mut Judged<'_>) -> Self::Code;
+    fn act(&self, interface: &Interface, judged: &mut Judged) -> Self::Code;
 }
 
-/// What was found about a packet, and what is to be done.
-pub struct Judged<'a> {
+/// What is known of the packet that a CPU is judging, and what is to be done with it. It lies in a map,
+/// see [`maps::SCRATCH`]; a fresh one is all zero.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Judged {
     /// The packet, as far as it could be parsed.
-    pub packet: &'a mut Packet,
-    /// The verdict.
-    pub verdict: Verdict,
+    pub packet: Packet,
+    /// [`Verdict`].
+    pub verdict: u32,
     /// [`Reason`] of a drop, or of a malformed packet that passes; else 0.
-    pub reason: u8,
+    pub reason: u32,
     /// Interface slot of a redirect.
-    pub egress_slot: u8,
-    /// Counter slot.
-    pub counter: u32,
+    pub egress_slot: u32,
     /// skb mark.
     pub mark: u32,
     /// skb priority.
     pub priority: u32,
-    /// The flow's line in the memo and the time, jiffies.
-    flow: Option<(*mut MemoLine, u32)>,
-    /// A word of scratch memory.
-    forget: *mut u32,
+    /// `dscp << 2 | 1` to be written, 0 if none.
+    pub dscp: u32,
+    /// 1: the packet is a SYN that is answered with [`Judged::cookie`].
+    pub answer: u32,
+    /// The pool that it is forwarded to, by its index from 1; 0 if to none. What is set here once the
+    /// packet was put to its pool is carried out as [`crate::pool::Forwarding`] says.
+    pub pool: u32,
+    /// Class of the sender's labels, where the packet was classified.
+    pub label_class: u32,
+    /// Until when the classification holds, in ticks, where the packet was classified.
+    pub until: u32,
+    /// 1: the memo did not know the flow.
+    pub new_flow: u32,
+    /// 1: the route's entry says more than the memo's line.
+    pub extra: u32,
+    /// What the packet set off, [`EventKind`]; 0 if nothing.
+    pub event_kind: u32,
+    /// The limit's slot.
+    pub event_limit: u32,
+    /// What the limit has refused.
+    pub event_refused: u64,
+    /// Index of the route. Not cleared: this and what follows is set before it is read.
+    pub route: u32,
+    /// Counter slot.
+    pub counter: u32,
+    /// [`Control::active`], read once.
+    pub active: u64,
+    /// This CPU.
+    pub cpu: u32,
+    /// Length of the frame, bytes.
+    pub length: u32,
+    /// Through which values are made unknown to the verifier.
+    pub forget: u32,
+    /// Where the sweep over open connections goes on; kept between packets.
+    pub sweep: u32,
+    /// See [`Judged::answer`].
+    pub cookie: u32,
+    /// Headers for the kernel's SYN-cookie helpers.
+    pub headers: [u32; 15],
+    /// [`gateway_common::limit::owner_hash`] of the source, where [`ACTIVE_PER_SOURCE`] is set.
+    pub owner: u64,
+    /// Zero: keeps CPUs from sharing a cache line.
+    pub reserved: [u64; 3],
 }
 
-impl<'a> Judged<'a> {
+/// Words of [`Judged`] that are cleared for each packet.
+const CLEARED: usize = 16;
+
+const _: () = {
+    assert!(offset_of!(Judged, route) == CLEARED * 8);
+    assert!(size_of::<Judged>() == 256);
+};
+
+impl Judged {
+    /// Zeroed, word by word: left to itself the compiler calls a loop over bytes.
     #[inline(always)]
-    fn pass(scratch: &'a mut Scratch, counter: u32) -> Judged<'a> {
-        clear(&mut scratch.packet);
-        Judged {
-            packet: &mut scratch.packet,
-            flow: None,
-            forget: &raw mut scratch.forget,
-            verdict: Verdict::Pass,
-            reason: 0,
-            egress_slot: 0,
-            counter,
-            mark: UNSET,
-            priority: UNSET,
+    fn open(&mut self, cpu: u32, active: u64) {
+        let words: *mut u64 = (&raw mut *self).cast();
+        let mut i = 0;
+        while i < CLEARED {
+            // SAFETY: a word of what `self` borrows; volatile keeps it a store.
+            unsafe { core::ptr::write_volatile(words.add(i), 0) };
+            i += 1;
+        }
+        self.counter = COUNTER_NO_POLICY;
+        self.cpu = cpu;
+        self.active = active;
+    }
+
+    /// A value as one of which the verifier knows nothing, see [`gateway_common::image::Arena::forget`].
+    #[inline(always)]
+    pub fn forgotten(&self, value: u32) -> u32 {
+        let word = (&raw const self.forget).cast_mut();
+        // SAFETY: a word of this CPU's element, which nobody else uses.
+        unsafe {
+            core::ptr::write_volatile(word, value);
+            core::ptr::read_volatile(word)
+        }
+    }
+
+    /// Notes what the packet set off, unless something that matters more is noted already.
+    #[inline(always)]
+    pub fn raise(&mut self, kind: EventKind, limit: u32, refused: u64) {
+        if self.event_kind < kind as u32 {
+            self.event_kind = kind as u32;
+            self.event_limit = limit;
+            self.event_refused = refused;
         }
     }
 
     #[inline(always)]
-    fn refuse(&mut self, reason: Reason) {
-        self.verdict = Verdict::Drop;
-        self.reason = reason.code();
+    pub fn is_dropped(&self) -> bool {
+        self.verdict == Verdict::Drop as u32
     }
-}
 
-/// Zeroes a packet, word by word: left to itself the compiler calls a loop over its bytes.
-#[inline(always)]
-fn clear(packet: &mut Packet) {
-    let words: &mut [u64; 6] = bytemuck::cast_mut(packet);
-    for word in words {
-        // SAFETY: a word that `words` borrows; volatile keeps it a store.
-        unsafe { core::ptr::write_volatile(word, 0) };
+    #[inline(always)]
+    pub fn refuse(&mut self, reason: Reason) {
+        self.verdict = Verdict::Drop as u32;
+        self.reason = reason.code() as u32;
+    }
+
+    /// The tables pointed outside themselves.
+    #[inline(always)]
+    fn fault(&mut self) {
+        self.counter = COUNTER_DEFAULT;
+        self.refuse(Reason::PolicyFault);
     }
 }
 
@@ -96,96 +180,140 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     let active = unsafe { core::ptr::read_volatile(&raw const (*control).active) };
     // SAFETY: the same element; user space changes its words one at a time.
     let control: &Control = unsafe { &*control };
-    let generation = Control::generation_of(active);
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let account = Account::open(cpu, interface.slot as u32, H::HOOK, generation)?;
+    let account = Account::open(cpu, interface.slot as u32, H::HOOK, Control::parity_of(active))?;
 
     let scratch = maps::SCRATCH.get_ptr_mut(cpu)?;
     // SAFETY: this CPU's element; softirqs are off while it judges, so nothing else uses it.
-    let mut judged = Judged::pass(unsafe { &mut *scratch }, COUNTER_NO_POLICY);
-    if active != 0 {
-        judge(hook, interface, active, cpu, &mut judged);
+    let judged = unsafe { &mut *scratch };
+    judged.open(cpu, active);
+    let line = if active != 0 { judge(hook, interface, judged) } else { null_mut() };
+    judged.length = hook.length(judged.packet.end);
+    if judged.extra != 0 {
+        if active & ACTIVE_PER_SOURCE != 0 {
+            keyed::expect(control, judged);
+        }
+        if !police::run(cpu) {
+            judged.fault();
+        }
     }
-    let length = hook.length(judged.packet.end);
-    if control.flags & CONTROL_FLOWS != 0
-        && let Some((line, now)) = judged.flow
-    {
-        memo::account(line, length, judged.packet.tcp_flags, now);
+    if control.flags & CONTROL_FLOWS != 0 && !line.is_null() {
+        memo::account(line, judged.length, judged.packet.tcp_flags, jiffies() as u32);
     }
-    let code = hook.act(interface, generation, &mut judged);
-    account.close(judged.verdict, judged.counter, length);
+    if judged.pool != 0 {
+        pool::run(hook, interface, judged);
+    }
+    let code = hook.act(interface, judged);
+    account.close(judged.verdict, judged.counter, judged.length);
+    if judged.pool != 0 && !judged.is_dropped() {
+        account::target(cpu, pool::slot(cpu), judged.length);
+    }
     if judged.reason != 0 {
-        account.reason(judged.reason, judged.verdict as u8 == Verdict::Drop as u8);
+        account.reason(judged.reason, judged.is_dropped());
     }
-    if event::is_sampled(control, account.sequence, judged.verdict) {
-        event::report(cpu, &judged, H::HOOK, interface.ifindex, length, generation);
+    if judged.event_kind != 0 || event::is_sampled(control, account.sequence, judged.is_dropped()) {
+        event::report(judged, H::HOOK, interface.ifindex);
     }
     Some(code)
 }
 
+/// Finds what is to be done with a packet: the line of its flow in the memo, null if it has none. (An
+/// option of it would leave a register unset that the verifier sees read.)
 #[inline(always)]
-fn judge<H: Hook>(hook: &H, interface: &Interface, active: u64, cpu: u32, judged: &mut Judged<'_>) {
-    match parse(hook, judged.packet) {
-        Ok(Carries::Ip) => route(interface, active, cpu, judged),
-        Ok(Carries::Other) => judged.counter = COUNTER_NOT_IP,
-        Err(reason) => {
-            judged.counter = COUNTER_MALFORMED;
-            judged.reason = reason.code();
-            let drops = classify::header(Control::header_of(active))
-                .is_none_or(|header| header.malformed_drop >> (reason.code() & 63) & 1 != 0);
-            if drops {
-                judged.verdict = Verdict::Drop;
-            }
+fn judge<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) -> *mut MemoLine {
+    let wrong = match parse(hook, &mut judged.packet) {
+        Ok(Carries::Ip) => match wrong(hook, interface, judged) {
+            0 => return route(interface, judged),
+            reason => reason,
+        },
+        Ok(Carries::Other) => {
+            judged.counter = COUNTER_NOT_IP;
+            return null_mut();
         }
+        Err(reason) => reason.code() as u32,
+    };
+    judged.counter = COUNTER_MALFORMED;
+    judged.reason = wrong;
+    let drops = classify::header(Control::header_of(judged.active))
+        .is_none_or(|header| header.malformed_drop >> (judged.reason & 63) & 1 != 0);
+    if drops {
+        judged.verdict = Verdict::Drop as u32;
     }
+    null_mut()
 }
 
-/// Classify, police (admits all for now) and route, through the memo.
+/// The time, jiffies.
 #[inline(always)]
-fn route(interface: &Interface, active: u64, cpu: u32, judged: &mut Judged<'_>) {
-    let generation = Control::generation_of(active);
-    let packet = &*judged.packet;
-    let key = FlowKey::new(interface.slot, packet);
+fn jiffies() -> u64 {
     // SAFETY: a helper without arguments. The verifier turns it into a load.
-    let now = unsafe { bpf_jiffies64() } as u32;
-    let found = memo::find(cpu, MEMO_SETS.load(), MEMO_SEED.load(), key, packet, now, judged.forget);
-    let Some((place, known)) = found else {
-        judged.counter = COUNTER_DEFAULT;
-        judged.refuse(Reason::PolicyFault);
-        return;
+    unsafe { bpf_jiffies64() }
+}
+
+/// What is wrong with a parsed packet's checksums, if that is asked for, or addresses: the [`Reason`],
+/// or 0.
+#[inline(always)]
+fn wrong<H: Hook>(hook: &H, interface: &Interface, judged: &Judged) -> u32 {
+    if judged.active & ACTIVE_CHECKSUMS != 0 {
+        let wrong = hook.wrong_checksum(judged.cpu);
+        if wrong != 0 {
+            return wrong;
+        }
+    }
+    if interface.flags & INTERFACE_LOOPBACK != 0 {
+        return 0;
+    }
+    address::check(&judged.packet).map_or_else(|reason| reason.code() as u32, |()| 0)
+}
+
+/// Finds the route, through the memo.
+#[inline(always)]
+fn route(interface: &Interface, judged: &mut Judged) -> *mut MemoLine {
+    let (active, cpu) = (judged.active, judged.cpu);
+    let stamp = Control::stamp_of(active);
+    let seed = MEMO_SEED.load();
+    let key = FlowKey::new(interface.slot, &judged.packet, seed);
+    let jiffies = jiffies();
+    let now = jiffies as u32;
+    let found = memo::find(MEMO_SETS.load(), seed, key, now, judged);
+    let (Some((place, known)), Some(variant)) = (found, classify::variant(judged)) else {
+        judged.fault();
+        return null_mut();
     };
     if !known {
-        place.take(key, packet, now, cpu);
+        place.take(key, &judged.packet, now, cpu);
+        judged.new_flow = 1;
     }
     let line = place.line();
     // SAFETY: a line of a live element of MEMO, written on this CPU only.
     let decided = unsafe { &*line };
-    if decided.generation != generation {
+    if !memo::holds(decided, stamp, variant, jiffies) {
         telemetry(cpu, Telemetry::MemoMisses, 1);
-        match classify::route(Control::header_of(active), interface.slot, packet, judged.forget) {
-            Some(entry) => {
-                memo::decide(line, entry, generation);
-                event::classified(interface.slot, entry.counter, generation);
-            }
-            None => {
-                event::policy_fault(interface.slot, generation);
-                judged.counter = COUNTER_DEFAULT;
-                judged.refuse(Reason::PolicyFault);
-                return;
-            }
-        }
+        let ticks = ticks(jiffies);
+        judged.until = FOR_EVER;
+        let labels = if classify::asks_for_labels(active) { classify::gateway_labels(cpu, ticks) } else { 0 };
+        let found = classify::gateway_classify(cpu, interface.slot as u32);
+        let entry = if labels | found == 0 { classify::entry(judged, judged.route) } else { None };
+        let Some(entry) = entry else {
+            event::policy_fault(interface.slot, stamp);
+            judged.fault();
+            return null_mut();
+        };
+        let keep = classify::is_memoizable(active) && entry.flags & ROUTE_PER_LABEL == 0;
+        let stamp = if keep { stamp } else { STAMP_ONCE };
+        memo::decide(line, judged, entry, &Validity { stamp, variant, now: ticks, jiffies: now });
+        event::classified(interface.slot, entry.counter, stamp);
     }
-    judged.counter = decided.counter;
-    judged.verdict = match decided.verdict & 3 {
-        0 => Verdict::Pass,
-        1 => Verdict::Drop,
-        2 => Verdict::Tx,
-        _ => Verdict::Redirect,
-    };
-    judged.reason = decided.reason;
-    judged.egress_slot = decided.egress_slot;
+    judged.counter = decided.counter();
+    judged.route = decided.route as u32;
+    judged.extra = decided.decision & MEMO_EXTRA;
+    judged.verdict = decided.verdict() as u32;
     judged.mark = decided.mark;
     judged.priority = decided.priority;
-    judged.flow = Some((line, now));
+    if judged.is_dropped() {
+        judged.reason = decided.detail as u32;
+    } else {
+        judged.egress_slot = decided.detail as u32;
+    }
+    line
 }

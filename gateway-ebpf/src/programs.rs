@@ -19,6 +19,7 @@ fn interface(ifindex: u32) -> Interface {
 
 /// Judges every frame of a governed interface.
 #[xdp(frags)]
+#[inline(always)]
 pub fn gateway_xdp(ctx: XdpContext) -> u32 {
     let context: *mut xdp_md = ctx.ctx;
     // SAFETY: the context that the kernel gave to the program.
@@ -28,6 +29,7 @@ pub fn gateway_xdp(ctx: XdpContext) -> u32 {
 
 /// Sets what XDP decided on the skb; judges where there is no XDP.
 #[classifier]
+#[inline(always)]
 pub fn gateway_tc(ctx: TcContext) -> i32 {
     let context = ctx.skb.skb;
     // SAFETY: the context that the kernel gave to the program.

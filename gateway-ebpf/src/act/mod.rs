@@ -1,0 +1,37 @@
+//! The only place where a verdict becomes `XDP_*` or `TC_ACT_*`: a file for each hook.
+
+mod tc;
+mod xdp;
+
+pub use tc::{SkbFrame, take_over};
+pub use xdp::XdpFrame;
+
+use crate::maps;
+use crate::pipeline::Judged;
+use crate::pool::{Forwarding, next_hop};
+use gateway_common::abi::{Egress, NextHop, Verdict};
+
+#[inline(always)]
+fn verdict(judged: &Judged) -> Verdict {
+    match judged.verdict & 3 {
+        0 => Verdict::Pass,
+        1 => Verdict::Drop,
+        2 => Verdict::Tx,
+        _ => Verdict::Redirect,
+    }
+}
+
+/// Where a redirect goes, if the interface is there.
+#[inline(always)]
+fn egress(slot: u32) -> Option<Egress> {
+    maps::EGRESS.get(slot).copied().filter(|egress| egress.ifindex != 0)
+}
+
+/// Where a pool's packet is sent, and how.
+#[inline(always)]
+fn way(judged: &Judged) -> Option<(&'static Forwarding, &'static NextHop)> {
+    let forwarding = maps::FORWARDING.get(judged.cpu)?;
+    let hop: *const NextHop = next_hop(judged.cpu, forwarding.slot)?;
+    // SAFETY: an element of NEXT_HOPS, written on this CPU only, which outlives the program.
+    Some((forwarding, unsafe { &*hop }))
+}

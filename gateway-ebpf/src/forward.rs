@@ -1,0 +1,250 @@
+//! What is written around a packet of a pool: one hop less, no VLAN tag, and the outer header.
+//!
+//! Outer headers follow RFC 2003 and RFC 2473 (IP in IP), draft-ietf-intarea-gue 4 (GUE variant 1: the IP
+//! packet straight behind UDP). Their traffic class is the packet's: DSCP copied, and ECN too, as RFC 6040
+//! 4.1 has it in normal mode. The UDP checksum is zero, over IPv6 as RFC 6935 and RFC 6936 allow for
+//! tunnels: the inner packet has its own.
+
+use crate::context;
+use crate::frame::Bytes;
+use crate::pipeline::Judged;
+use crate::pool::{self, BY_STACK, DIRECT, Forwarding};
+use crate::rewrite::changed;
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_vlan_pop, bpf_xdp_adjust_head};
+use gateway_common::abi::NextHop;
+use gateway_common::image::Forward;
+use gateway_common::packet::protocol;
+use gateway_common::parse::Header;
+use gateway_common::parse::checksum::fold16;
+use gateway_common::target::{flow_label, source_port};
+
+/// Hop limit of the outer header (RFC 1700's default).
+const TTL: u32 = 64;
+/// Length of an Ethernet header, bytes.
+const ETHERNET: u32 = 14;
+/// EtherTypes.
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+/// Don't fragment, among IPv4's flags.
+const DONT_FRAGMENT: u32 = 0x4000;
+
+/// `BPF_ADJ_ROOM_MAC` and flags of `bpf_skb_adjust_room`, of linux/bpf.h.
+const ADJ_ROOM_MAC: u32 = 1;
+const ADJ_ROOM_FIXED_GSO: u64 = 1;
+const ADJ_ROOM_ENCAP_L3_IPV4: u64 = 2;
+const ADJ_ROOM_ENCAP_L3_IPV6: u64 = 4;
+const ADJ_ROOM_ENCAP_L4_UDP: u64 = 16;
+
+/// A frame whose beginning can be moved.
+trait Room {
+    /// Its bytes, as they are now.
+    fn bytes(&self) -> Bytes;
+    /// Takes off the tags of an IP packet of this EtherType that begins at `l3_offset`, and makes room for an Ethernet and
+    /// the outer header in front of it. False where that cannot be.
+    fn make(&self, l3_offset: u32, ethertype: u16, forwarding: &Forwarding) -> bool;
+}
+
+/// At XDP.
+struct XdpRoom(*mut xdp_md);
+
+impl Room for XdpRoom {
+    #[inline(always)]
+    fn bytes(&self) -> Bytes {
+        Bytes::of_xdp(self.0)
+    }
+
+    #[inline(always)]
+    fn make(&self, l3_offset: u32, _ethertype: u16, forwarding: &Forwarding) -> bool {
+        let more = l3_offset.wrapping_sub(ETHERNET).wrapping_sub(forwarding.outer_length);
+        // SAFETY: the program's own context; the packet pointers are read anew afterwards.
+        unsafe { bpf_xdp_adjust_head(self.0, more as i32) == 0 }
+    }
+}
+
+/// At tc.
+struct SkbRoom(*mut __sk_buff);
+
+impl Room for SkbRoom {
+    #[inline(always)]
+    fn bytes(&self) -> Bytes {
+        Bytes::of_skb(self.0)
+    }
+
+    #[inline(always)]
+    fn make(&self, l3_offset: u32, ethertype: u16, forwarding: &Forwarding) -> bool {
+        // The outer tag is not among the bytes, if the device or the kernel has taken it out.
+        // SAFETY: the context that the kernel gave to the program.
+        let stripped = unsafe { (*self.0).vlan_present };
+        let tags = (l3_offset.wrapping_sub(ETHERNET) >> 2).wrapping_add(stripped & 1);
+        // SAFETY: the program's own context; the packet pointers are read anew afterwards.
+        unsafe {
+            if tags > 0 && bpf_skb_vlan_pop(self.0) != 0 {
+                return false;
+            }
+            if tags > 1 && bpf_skb_vlan_pop(self.0) != 0 {
+                return false;
+            }
+        }
+        // A tag of before 802.1ad (0x9100) is none to the kernel, and stays.
+        if self.bytes().header::<14>(0).is_none_or(|header| header.be16::<12>() != ethertype) {
+            return false;
+        }
+        if forwarding.outer_length == 0 {
+            return true;
+        }
+        // SAFETY: as above.
+        unsafe {
+            let mut flags =
+                if forwarding.family == 6 { ADJ_ROOM_ENCAP_L3_IPV6 } else { ADJ_ROOM_ENCAP_L3_IPV4 };
+            if forwarding.forward == Forward::Gue as u32 {
+                flags |= ADJ_ROOM_ENCAP_L4_UDP;
+            }
+            // Segments that were received as one leave as they came, which the length checked before.
+            flags |= ADJ_ROOM_FIXED_GSO;
+            bpf_skb_adjust_room(self.0, forwarding.outer_length as i32, ADJ_ROOM_MAC, flags) == 0
+        }
+    }
+}
+
+/// Writes what the packet that this CPU judges is sent in; 0 if it did. A global function, see
+/// [`crate::classify::gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_forward_xdp(context: *mut xdp_md, cpu: u32) -> u32 {
+    forward(&XdpRoom(context), cpu).is_none() as u32
+}
+
+/// The same at tc.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_forward_tc(context: *mut context::__sk_buff, cpu: u32) -> u32 {
+    forward(&SkbRoom(context.cast()), cpu).is_none() as u32
+}
+
+#[inline(always)]
+fn forward(room: &impl Room, cpu: u32) -> Option<()> {
+    let (judged, forwarding) = pool::scratch(cpu)?;
+    let hop = pool::next_hop(cpu, forwarding.slot)?;
+    let l3_offset = judged.packet.l3_offset as u32;
+    count_down(&room.bytes(), judged, l3_offset)?;
+    let ethernet = addresses(&room.bytes(), forwarding, hop)?;
+    let ethertype = |family: u32| if family == 6 { IPV6 } else { IPV4 };
+    if !room.make(l3_offset, ethertype(judged.packet.family as u32), forwarding) {
+        return None;
+    }
+    let outer = forwarding.outer_length != 0;
+    let family = if outer { forwarding.family } else { judged.packet.family as u32 };
+    let bytes = room.bytes();
+    let header = bytes.header::<14>(0)?;
+    header.put32::<0>(ethernet[0]);
+    header.put32::<4>(ethernet[1]);
+    header.put32::<8>(ethernet[2]);
+    header.put16::<12>(ethertype(family));
+    if !outer {
+        return Some(());
+    }
+    let length = judged.packet.end.wrapping_sub(l3_offset).wrapping_add(forwarding.outer_length);
+    if family == 6 {
+        ipv6(&bytes, judged, forwarding, length)
+    } else {
+        ipv4(&bytes, judged, forwarding, length)
+    }
+}
+
+/// The Ethernet header's addresses: the next hop's, or those that the packet came with where the stack
+/// is to take it for its own.
+#[inline(always)]
+fn addresses(bytes: &Bytes, forwarding: &Forwarding, hop: &NextHop) -> Option<[u32; 3]> {
+    if forwarding.way == DIRECT {
+        return Some(hop.ethernet);
+    }
+    let header = bytes.header::<14>(0)?;
+    Some([header.be32::<0>(), header.be32::<4>(), header.be32::<8>()])
+}
+
+/// Takes one off time to live or hop limit, which is above 1.
+#[inline(always)]
+fn count_down(bytes: &Bytes, judged: &Judged, l3_offset: u32) -> Option<()> {
+    let ip = bytes.header::<20>(l3_offset)?;
+    if judged.packet.family == 6 {
+        ip.put16::<6>(ip.be16::<6>().wrapping_sub(1));
+        return Some(());
+    }
+    let old = ip.be16::<8>();
+    let new = old.wrapping_sub(0x100);
+    ip.put16::<8>(new);
+    ip.put16::<10>(changed(ip.be16::<10>(), old, new));
+    Some(())
+}
+
+/// Traffic class of the outer header: the inner one's, as it leaves.
+#[inline(always)]
+fn traffic_class(judged: &Judged) -> u32 {
+    let class = judged.packet.traffic_class as u32;
+    if judged.dscp != 0 { judged.dscp & 0xfc | class & 3 } else { class }
+}
+
+/// What the outer IP header carries.
+#[inline(always)]
+fn carried(judged: &Judged, forwarding: &Forwarding) -> u32 {
+    if forwarding.forward == Forward::Gue as u32 {
+        protocol::UDP as u32
+    } else if judged.packet.family == 6 {
+        protocol::IPV6 as u32
+    } else {
+        protocol::IPV4 as u32
+    }
+}
+
+/// The outer IPv4 header; `length` is with it, bytes.
+#[inline(always)]
+fn ipv4(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding, length: u32) -> Option<()> {
+    let ip = bytes.header::<20>(ETHERNET)?;
+    let first = 0x4500_0000 | traffic_class(judged) << 16 | length & 0xffff;
+    let second = if forwarding.way == BY_STACK { 0 } else { DONT_FRAGMENT };
+    let third = TTL << 24 | carried(judged, forwarding) << 16;
+    let source = (forwarding.source[0] >> 32) as u32;
+    let destination = (forwarding.target[0] >> 32) as u32;
+    let halves = |word: u32| (word >> 16) + (word & 0xffff);
+    let sum = halves(first) + halves(second) + halves(third) + halves(source) + halves(destination);
+    ip.put32::<0>(first);
+    ip.put32::<4>(second);
+    ip.put32::<8>(third | !fold16(sum) as u32);
+    ip.put32::<12>(source);
+    ip.put32::<16>(destination);
+    if forwarding.forward == Forward::Gue as u32 {
+        return udp(bytes, forwarding, ETHERNET + 20, length.wrapping_sub(20));
+    }
+    Some(())
+}
+
+/// The outer IPv6 header; `length` is with it, bytes.
+#[inline(always)]
+fn ipv6(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding, length: u32) -> Option<()> {
+    let ip = bytes.header::<40>(ETHERNET)?;
+    let payload = length.wrapping_sub(40) & 0xffff;
+    ip.put32::<0>(0x6000_0000 | traffic_class(judged) << 20 | flow_label(forwarding.flow_hash));
+    ip.put32::<4>(payload << 16 | carried(judged, forwarding) << 8 | TTL);
+    ip.put32::<8>((forwarding.source[0] >> 32) as u32);
+    ip.put32::<12>(forwarding.source[0] as u32);
+    ip.put32::<16>((forwarding.source[1] >> 32) as u32);
+    ip.put32::<20>(forwarding.source[1] as u32);
+    ip.put32::<24>((forwarding.target[0] >> 32) as u32);
+    ip.put32::<28>(forwarding.target[0] as u32);
+    ip.put32::<32>((forwarding.target[1] >> 32) as u32);
+    ip.put32::<36>(forwarding.target[1] as u32);
+    if forwarding.forward == Forward::Gue as u32 {
+        return udp(bytes, forwarding, ETHERNET + 40, payload);
+    }
+    Some(())
+}
+
+/// The outer UDP header; `length` is with it, bytes.
+#[inline(always)]
+fn udp(bytes: &Bytes, forwarding: &Forwarding, offset: u32, length: u32) -> Option<()> {
+    let udp = bytes.header::<8>(offset)?;
+    udp.put32::<0>((source_port(forwarding.flow_hash) as u32) << 16 | forwarding.port & 0xffff);
+    udp.put32::<4>(length << 16);
+    Some(())
+}

@@ -1,0 +1,335 @@
+//! The target that a packet of a pool goes to, and the way there.
+//!
+//! Asking the kernel's routing and neighbour tables (`bpf_fib_lookup`) costs more than all the rest, so
+//! each CPU remembers the answer for [`NEXT_HOP_EVERY_NS`]: that much later than the kernel itself a pool
+//! sees a route or a neighbour change.
+
+use crate::classify;
+use crate::context;
+use crate::maps;
+use crate::pipeline::{Hook, Judged};
+use aya_ebpf::bindings::{__sk_buff, xdp_md};
+use aya_ebpf::helpers::{bpf_fib_lookup, bpf_jiffies64};
+use bytemuck::{Pod, Zeroable};
+use core::ffi::c_void;
+use gateway_common::abi::{
+    Control, EGRESS_XDP_FRAMES, Interface, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, NextHop, NextHopState,
+    Verdict,
+};
+use gateway_common::image::{Forward, HashOver, MAX_TARGETS, PoolEntry, TargetEntry};
+use gateway_common::packet::flags;
+use gateway_common::reason::Reason;
+use gateway_common::target::{element, hash};
+
+/// What is known of where a packet goes. It lies in a map, see [`maps::SCRATCH`]; [`gateway_target`] writes
+/// all of it.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub struct Forwarding {
+    /// The target's address.
+    pub target: [u64; 2],
+    /// Source of the outer header.
+    pub source: [u64; 2],
+    /// The packet's hash over addresses, protocol and ports.
+    pub flow_hash: u64,
+    /// The target's slot, below [`MAX_TARGETS`].
+    pub slot: u32,
+    /// Family of the target's address, 4 or 6.
+    pub family: u32,
+    /// [`Forward`].
+    pub forward: u32,
+    /// UDP destination port of [`Forward::Gue`].
+    pub port: u32,
+    /// Bytes that are put in front of the IP packet.
+    pub outer_length: u32,
+    /// How it is sent: [`DIRECT`], [`BY_NEIGHBOUR`], [`BY_STACK`].
+    pub way: u32,
+    /// `struct bpf_fib_lookup` of linux/bpf.h: family and protocols, ports and length, interface, type of
+    /// service, four words of source and four of destination, VLAN, and two link-layer addresses.
+    pub fib: [u32; 16],
+}
+
+const _: () = assert!(size_of::<Forwarding>() == 128);
+
+/// Sent with the link-layer addresses that are known.
+pub const DIRECT: u32 = 0;
+/// Sent by tc, for which the kernel finds the neighbour, and waits for it.
+pub const BY_NEIGHBOUR: u32 = 1;
+/// Goes up the stack, which cuts it into fragments.
+pub const BY_STACK: u32 = 2;
+
+/// The target is chosen and the way there known.
+const CHOSEN: u32 = 0;
+/// The target is chosen, the way is to be asked for.
+const ASK: u32 = 1;
+/// No target takes packets.
+const NONE: u32 = 2;
+/// The tables point outside themselves.
+const FAULT: u32 = 3;
+
+/// `AF_INET` and `AF_INET6` of linux/socket.h.
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+/// `BPF_FIB_LKUP_RET_SUCCESS` and `BPF_FIB_LKUP_RET_NO_NEIGH` of linux/bpf.h.
+const FIB_FOUND: i64 = 0;
+const FIB_NO_NEIGHBOUR: i64 = 7;
+
+/// Puts a packet to its pool: afterwards the verdict is what will become of it. One that was answered or
+/// dropped on the way has no pool any more.
+#[inline(always)]
+pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
+    if judged.verdict != Verdict::Redirect as u32 {
+        judged.pool = 0;
+        return;
+    }
+    let (cpu, segment) = (judged.cpu, hook.segment(judged));
+    let mut said = gateway_target(cpu, interface.ifindex, segment);
+    if said == ASK {
+        hook.ask_next_hop(cpu);
+        said = gateway_way(cpu, interface.ifindex, segment);
+    }
+    if said == NONE {
+        judged.refuse(Reason::NoTarget);
+    } else if said != CHOSEN {
+        judged.refuse(Reason::PolicyFault);
+    }
+}
+
+/// The slot of the target that this CPU's packet goes to.
+#[inline(always)]
+pub fn slot(cpu: u32) -> u32 {
+    maps::FORWARDING.get(cpu).map_or(0, |forwarding| forwarding.slot)
+}
+
+/// The packet that this CPU judges, and where it goes.
+#[inline(always)]
+pub fn scratch(cpu: u32) -> Option<(&'static mut Judged, &'static mut Forwarding)> {
+    let (judged, forwarding) = (maps::SCRATCH.get_ptr_mut(cpu)?, maps::FORWARDING.get_ptr_mut(cpu)?);
+    // SAFETY: this CPU's elements; the caller holds them and waits.
+    unsafe { Some((&mut *judged, &mut *forwarding)) }
+}
+
+/// What this CPU remembers of the way to a target.
+#[inline(always)]
+pub fn next_hop(cpu: u32, slot: u32) -> Option<&'static mut NextHop> {
+    let index = cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1));
+    // SAFETY: a live element of NEXT_HOPS, written on this CPU only.
+    maps::NEXT_HOPS.get_ptr_mut(index).map(|hop| unsafe { &mut *hop })
+}
+
+/// Chooses the target of the packet that this CPU judges, and decides how it gets there if the way is known:
+/// it arrived on `ifindex`, and `segment` is the longest IP packet in it, bytes. A global function, see
+/// [`classify::gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_target(cpu: u32, ifindex: u32, segment: u32) -> u32 {
+    let Some((judged, forwarding)) = scratch(cpu) else { return FAULT };
+    choose(judged, forwarding, ifindex, segment).unwrap_or(FAULT)
+}
+
+#[inline(always)]
+fn choose(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segment: u32) -> Option<u32> {
+    let more = classify::more(Control::header_of(judged.active))?;
+    let pool: &PoolEntry = bytemuck::cast_ref(maps::ARENA.get(more.pools.wrapping_add(judged.pool))?);
+    if pool.size == 0 {
+        return Some(NONE);
+    }
+    let flow_hash = hash(HashOver::FiveTuple as u8, &judged.packet);
+    let chosen =
+        if pool.hash == HashOver::FiveTuple as u8 { flow_hash } else { hash(pool.hash, &judged.packet) };
+    let place = classify::element(judged, pool.table, element(chosen, pool.size))?;
+    if place >= pool.count {
+        return None;
+    }
+    let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(pool.targets.wrapping_add(place as u32))?);
+    forwarding.target = target.address;
+    forwarding.source = target.source;
+    forwarding.flow_hash = flow_hash;
+    forwarding.slot = target.slot;
+    forwarding.family = target.family as u32;
+    forwarding.forward = pool.forward as u32;
+    forwarding.port = pool.port as u32;
+    let ip = if target.family == 6 { 40 } else { 20 };
+    forwarding.outer_length = if pool.forward == Forward::L2 as u8 {
+        0
+    } else if pool.forward == Forward::Gue as u8 {
+        ip + 8
+    } else {
+        ip
+    };
+    forwarding.way = DIRECT;
+    // SAFETY: a helper without arguments. The verifier turns it into a load.
+    let now = unsafe { bpf_jiffies64() } as u32;
+    let hop = next_hop(judged.cpu, target.slot)?;
+    let same = hop.address[0] == target.address[0]
+        && hop.address[1] == target.address[1]
+        && hop.family == target.family as u32;
+    if !(same && hop.holds(now)) {
+        return Some(ASK);
+    }
+    decide(judged, forwarding, hop, ifindex, segment);
+    Some(CHOSEN)
+}
+
+/// Asks the kernel for the way to the target of the packet that this CPU judges. A global function, see
+/// [`classify::gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_next_hop_xdp(context: *mut xdp_md, cpu: u32) -> u32 {
+    // SAFETY: the context that the kernel gave to the program.
+    let ifindex = unsafe { (*context).ingress_ifindex };
+    ask(context.cast(), cpu, ifindex)
+}
+
+/// The same at tc.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_next_hop_tc(context: *mut context::__sk_buff, cpu: u32) -> u32 {
+    let context: *mut __sk_buff = context.cast();
+    // SAFETY: the context that the kernel gave to the program.
+    let ifindex = unsafe { (*context).ifindex };
+    ask(context.cast(), cpu, ifindex)
+}
+
+#[inline(always)]
+fn ask(context: *mut c_void, cpu: u32, ifindex: u32) -> u32 {
+    let Some((_, forwarding)) = scratch(cpu) else { return FAULT };
+    let (Some(control), Some(hop)) = (maps::CONTROL.get(0), next_hop(cpu, forwarding.slot)) else {
+        return FAULT;
+    };
+    let six = forwarding.family == 6;
+    put(forwarding, 0, if six { AF_INET6 } else { AF_INET });
+    // A length, so that the kernel tells what the way takes.
+    put(forwarding, 1, 1 << 16);
+    put(forwarding, 2, ifindex);
+    put(forwarding, 3, 0);
+    put_address(forwarding, 4, forwarding.source);
+    put_address(forwarding, 8, forwarding.target);
+    put(forwarding, 12, 0);
+    let fib: *mut u32 = (&raw mut forwarding.fib).cast();
+    // SAFETY: the context of the program, and 64 bytes of this CPU's element, which are laid out as the
+    // helper wants them.
+    let found = unsafe { bpf_fib_lookup(context, fib.cast(), 64, 0) };
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_jiffies64() } as u32;
+    let jiffies = NEXT_HOP_EVERY_NS.checked_div(control.ns_per_jiffy).unwrap_or(0);
+    hop.address = forwarding.target;
+    hop.family = forwarding.family;
+    hop.until = now.wrapping_add(1).wrapping_add(jiffies as u32);
+    hop.ifindex = get(forwarding, 2);
+    hop.mtu = 0;
+    hop.flags = 0;
+    if found == FIB_FOUND {
+        hop.state = NextHopState::Reachable as u32;
+        hop.mtu = get(forwarding, 1) >> 16;
+        // The source address comes first there, and is six bytes long: in words of network order.
+        let (a, b, c) = (
+            u32::from_be(get(forwarding, 13)),
+            u32::from_be(get(forwarding, 14)),
+            u32::from_be(get(forwarding, 15)),
+        );
+        hop.ethernet[0] = b << 16 | c >> 16;
+        hop.ethernet[1] = c << 16 | a >> 16;
+        hop.ethernet[2] = a << 16 | b >> 16;
+        if takes_xdp_frames(hop.ifindex) {
+            hop.flags = NEXT_HOP_XDP_FRAMES;
+        }
+    } else if found == FIB_NO_NEIGHBOUR {
+        hop.state = NextHopState::NeighbourUnknown as u32;
+        let neighbour = maps::NEIGHBOURS.get_ptr_mut(forwarding.slot);
+        // SAFETY: a live element of NEIGHBOURS; each word is whole whoever else writes it.
+        if let Some(neighbour) = neighbour.map(|neighbour| unsafe { &mut *neighbour }) {
+            // The router's, where there is one: the helper has put it there, and its family.
+            neighbour.family = get(forwarding, 0) & 0xff;
+            neighbour.address_be[0] = get(forwarding, 8);
+            neighbour.address_be[1] = get(forwarding, 9);
+            neighbour.address_be[2] = get(forwarding, 10);
+            neighbour.address_be[3] = get(forwarding, 11);
+            neighbour.ifindex = hop.ifindex;
+        }
+    } else {
+        hop.state = NextHopState::Unreachable as u32;
+    }
+    CHOSEN
+}
+
+/// Whether it is a governed interface that does.
+#[inline(always)]
+fn takes_xdp_frames(ifindex: u32) -> bool {
+    let Some(interface) = maps::INTERFACES.get(ifindex & 0xffff).filter(|found| found.ifindex == ifindex)
+    else {
+        return false;
+    };
+    let egress = maps::EGRESS.get(interface.slot as u32);
+    egress.is_some_and(|egress| egress.ifindex == ifindex && egress.flags & EGRESS_XDP_FRAMES != 0)
+}
+
+#[inline(always)]
+fn put_address(forwarding: &mut Forwarding, at: usize, [high, low]: [u64; 2]) {
+    put(forwarding, at, ((high >> 32) as u32).to_be());
+    put(forwarding, at + 1, (high as u32).to_be());
+    put(forwarding, at + 2, ((low >> 32) as u32).to_be());
+    put(forwarding, at + 3, (low as u32).to_be());
+}
+
+/// Volatile, so that the compiler does not make a loop over bytes of several.
+#[inline(always)]
+fn put(forwarding: &mut Forwarding, at: usize, word: u32) {
+    // SAFETY: `at` is a constant below 16.
+    unsafe { core::ptr::write_volatile((&raw mut forwarding.fib).cast::<u32>().add(at), word) }
+}
+
+/// Volatile, since the helper has written there.
+#[inline(always)]
+fn get(forwarding: &Forwarding, at: usize) -> u32 {
+    // SAFETY: `at` is a constant below 16.
+    unsafe { core::ptr::read_volatile((&raw const forwarding.fib).cast::<u32>().add(at)) }
+}
+
+/// Decides how the packet that this CPU judges gets to its target, once the way is asked for; as
+/// [`gateway_target`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_way(cpu: u32, ifindex: u32, segment: u32) -> u32 {
+    let Some((judged, forwarding)) = scratch(cpu) else { return FAULT };
+    let Some(hop) = next_hop(cpu, forwarding.slot) else { return FAULT };
+    decide(judged, forwarding, hop, ifindex, segment);
+    CHOSEN
+}
+
+/// Decides how a packet gets to its target, if it may.
+#[inline(always)]
+fn decide(judged: &mut Judged, forwarding: &mut Forwarding, hop: &NextHop, ifindex: u32, segment: u32) {
+    if judged.packet.ttl <= 1 {
+        judged.refuse(Reason::TtlExceeded);
+    } else if !is_reachable(hop, forwarding, judged) {
+        judged.refuse(Reason::NoRoute);
+    } else if hop.mtu != 0 && segment.wrapping_add(forwarding.outer_length) > hop.mtu {
+        // In an IPv4 header without don't-fragment, which only an IPv4 packet without it is given, the stack
+        // may cut it.
+        let may_be_cut = judged.packet.family == 4
+            && judged.packet.flags & flags::DONT_FRAGMENT == 0
+            && forwarding.family == 4
+            && forwarding.outer_length != 0;
+        if may_be_cut {
+            forwarding.way = BY_STACK;
+            judged.verdict = Verdict::Pass as u32;
+        } else {
+            judged.refuse(Reason::TooBig);
+        }
+    } else {
+        forwarding.way = if hop.state == NextHopState::Reachable as u32 { DIRECT } else { BY_NEIGHBOUR };
+        judged.verdict = if hop.ifindex == ifindex { Verdict::Tx as u32 } else { Verdict::Redirect as u32 };
+    }
+}
+
+/// Whether the packet can be sent: to a neighbour, or by the kernel once it knows it. For an IPv6 packet as
+/// it is the kernel asks only IPv6 neighbours (net/core/filter.c, `bpf_out_neigh_v6`).
+#[inline(always)]
+fn is_reachable(hop: &NextHop, forwarding: &Forwarding, judged: &Judged) -> bool {
+    if hop.state == NextHopState::Reachable as u32 {
+        return true;
+    }
+    hop.state == NextHopState::NeighbourUnknown as u32
+        && !(forwarding.outer_length == 0 && judged.packet.family == 6 && forwarding.family == 4)
+}
