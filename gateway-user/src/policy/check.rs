@@ -2,17 +2,23 @@
 
 use super::diagnostics::{Diagnostics, Reporter, Severity};
 use super::shadow::shadowed_indices;
-use super::{Policy, read};
+use super::{Action, LabelFiles, NoFiles, Policy, Route, read};
 
 /// Names that a warning lists of the routes that hide one.
 const NAMES_SHOWN_MAX: usize = 8;
 
-/// Reads a document and looks at what it says: routes that can never match are warned of, and the
+/// Reads a document that names no label files, and looks at what it says: routes that can never match are warned of, and the
 /// routes that hide them named.
 #[must_use]
 pub fn check(source_name: &str, text: &str) -> (Option<Policy>, Diagnostics) {
+    check_with(source_name, text, &NoFiles)
+}
+
+/// The same of a document that may name label files.
+#[must_use]
+pub fn check_with(source_name: &str, text: &str, files: &dyn LabelFiles) -> (Option<Policy>, Diagnostics) {
     let mut reporter = Reporter::new(source_name, text);
-    let Some(document) = read::document(text, &mut reporter) else { return (None, reporter.finish()) };
+    let Some(document) = read::document(text, files, &mut reporter) else { return (None, reporter.finish()) };
     let policy = document.policy;
     for (route, by) in shadowed_indices(&policy) {
         let shown = by.iter().take(NAMES_SHOWN_MAX).map(|index| format!("`{}`", policy.routes[*index].name));
@@ -25,6 +31,13 @@ pub fn check(source_name: &str, text: &str) -> (Option<Policy>, Diagnostics) {
         let message = format!("route `{name}` can never match: {names} {takes} all its packets first");
         let help = format!("move `{name}` in front, or take it out");
         reporter.add(Severity::Warning, document.names[route], message, help);
+    }
+    for (pool, place) in &document.pools {
+        let forwards = |route: &Route| matches!(&route.action, Action::Pool { pool: named } if named == pool);
+        if !policy.routes.iter().any(forwards) {
+            let help = format!("let a route have `action: {{pool: {pool}}}`, or take it out");
+            reporter.add(Severity::Warning, *place, format!("no route forwards to pool `{pool}`"), help);
+        }
     }
     (Some(policy), reporter.finish())
 }

@@ -1,6 +1,7 @@
 //! What is wrong with a document, and where: collected, never thrown at the first.
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fmt;
 
 /// How bad a finding is.
@@ -39,14 +40,39 @@ pub struct Diagnostic {
 pub struct Diagnostics {
     items: Vec<Diagnostic>,
     text: String,
+    excerpts: Excerpts,
 }
+
+/// Lines of other files that findings are in, by file and line.
+type Excerpts = HashMap<(String, usize), String>;
 
 impl Diagnostics {
     /// Findings about `text`, in the order of their places.
     #[must_use]
-    pub fn new(text: impl Into<String>, mut items: Vec<Diagnostic>) -> Diagnostics {
-        items.sort_by_key(|item| (item.line, item.column));
-        Diagnostics { items, text: text.into() }
+    pub fn new(text: impl Into<String>, items: Vec<Diagnostic>) -> Diagnostics {
+        Diagnostics::with_excerpts(text.into(), items, Excerpts::new())
+    }
+
+    /// The same, some of them in other files: those come last.
+    fn with_excerpts(text: String, mut items: Vec<Diagnostic>, excerpts: Excerpts) -> Diagnostics {
+        let elsewhere = |item: &Diagnostic| {
+            let key = (item.file.clone(), item.line);
+            excerpts.contains_key(&key).then_some(key.0)
+        };
+        if excerpts.is_empty() {
+            items.sort_by_key(|item| (item.line, item.column));
+        } else {
+            items.sort_by_cached_key(|item| (elsewhere(item), item.line, item.column));
+        }
+        Diagnostics { items, text, excerpts }
+    }
+
+    /// The line of another file that a finding is in; nothing where it is in the document.
+    pub(super) fn excerpt(&self, item: &Diagnostic) -> Option<&str> {
+        if self.excerpts.is_empty() {
+            return None;
+        }
+        self.excerpts.get(&(item.file.clone(), item.line)).map(String::as_str)
     }
 
     /// The findings, in the order of their places.
@@ -82,7 +108,8 @@ impl Diagnostics {
     /// The part of the document that a finding underlines.
     #[must_use]
     pub fn underlined(&self, item: &Diagnostic) -> &str {
-        let line = self.text.lines().nth(item.line.saturating_sub(1)).unwrap_or_default();
+        let in_document = || self.text.lines().nth(item.line.saturating_sub(1)).unwrap_or_default();
+        let line = self.excerpt(item).unwrap_or_else(in_document);
         let start = byte_of_char(line, item.column.saturating_sub(1));
         let end = start + byte_of_char(&line[start..], item.length);
         &line[start..end]
@@ -143,16 +170,34 @@ pub(super) struct Span {
     pub column: usize,
 }
 
+/// A place in another file than the document.
+pub(super) struct Place<'f> {
+    /// The file's name.
+    pub file: &'f str,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// Characters underlined.
+    pub length: usize,
+    /// The line's text.
+    pub text: String,
+}
+
+/// Characters kept of a line of another file.
+const EXCERPT_CHARS_MAX: usize = 1_000;
+
 /// Collects findings while a document is read.
 pub(super) struct Reporter<'t> {
     file: &'t str,
     text: &'t str,
     items: Vec<Diagnostic>,
+    excerpts: Excerpts,
 }
 
 impl<'t> Reporter<'t> {
     pub fn new(file: &'t str, text: &'t str) -> Reporter<'t> {
-        Reporter { file, text, items: Vec::new() }
+        Reporter { file, text, items: Vec::new(), excerpts: Excerpts::new() }
     }
 
     pub fn error(&mut self, span: Span, message: impl Into<String>, help: impl Into<String>) {
@@ -174,11 +219,27 @@ impl<'t> Reporter<'t> {
         });
     }
 
+    /// An error in another file.
+    pub fn error_in(&mut self, place: Place<'_>, message: impl Into<String>, help: impl Into<String>) {
+        let Place { file, line, column, length, mut text } = place;
+        text.truncate(byte_of_char(&text, EXCERPT_CHARS_MAX));
+        self.items.push(Diagnostic {
+            severity: Severity::Error,
+            message: message.into(),
+            file: file.to_owned(),
+            line,
+            column,
+            length: length.max(1),
+            help: help.into(),
+        });
+        self.excerpts.insert((file.to_owned(), line), text);
+    }
+
     pub fn has_errors(&self) -> bool {
         self.items.iter().any(|item| item.severity == Severity::Error)
     }
 
     pub fn finish(self) -> Diagnostics {
-        Diagnostics::new(self.text, self.items)
+        Diagnostics::with_excerpts(self.text.to_owned(), self.items, self.excerpts)
     }
 }

@@ -1,9 +1,12 @@
 //! What changes from one policy to another.
 
-use super::words::{Word, action_word, default_word, malformed_word, match_words};
-use super::{Policy, Route};
+use super::words::{
+    Word, checksums_word, decision_words, default_word, forward_words, label_word, limit_word,
+    malformed_word, match_words, pool_word, target_words,
+};
+use super::{Component, Label, Policy, Pool, Route};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// Values that the text lists of a change to a long list.
@@ -16,7 +19,7 @@ pub struct Diff {
     pub removed: Vec<Route>,
     /// Routes that are new.
     pub added: Vec<Placed<Route>>,
-    /// Routes whose match, mark, priority or action is another.
+    /// Routes that match or do something else.
     pub changed: Vec<RouteChange>,
     /// Names of routes that stand in another place among those that both policies have.
     pub moved: Vec<Placed<String>>,
@@ -24,6 +27,14 @@ pub struct Diff {
     pub default: Option<FieldChange>,
     /// What becomes of malformed packets, if it is something else.
     pub malformed: Option<FieldChange>,
+    /// Whether checksums are verified, if that is another.
+    pub checksums: Option<FieldChange>,
+    /// Labels that came, went or hold other prefixes.
+    pub labels: Vec<FieldChange>,
+    /// Named limits that came, went or are others.
+    pub limits: Vec<FieldChange>,
+    /// Pools that came, went or are others.
+    pub pools: Vec<FieldChange>,
 }
 
 /// A route and its place.
@@ -47,7 +58,7 @@ pub struct RouteChange {
 /// A value that is another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FieldChange {
-    /// Its key: `mark`, `match.from`, `default`.
+    /// Its key: `mark`, `match.from`, `default`, `labels.blocked`.
     pub field: String,
     /// What it was; nothing if it was not set.
     pub from: Option<Word>,
@@ -82,6 +93,14 @@ pub fn diff(old: &Policy, new: &Policy) -> Diff {
             Some(malformed_word(old.malformed)),
             Some(malformed_word(new.malformed)),
         ),
+        checksums: field(
+            "checksums",
+            Some(checksums_word(old.verify_checksums)),
+            Some(checksums_word(new.verify_checksums)),
+        ),
+        labels: named("labels", &old.labels, &new.labels, content_word),
+        limits: named("limits", &old.limits, &new.limits, limit_word),
+        pools: pools(&old.pools, &new.pools),
         ..Diff::default()
     };
     // Places in the old and the new policy of the routes that both have.
@@ -110,18 +129,66 @@ fn field(name: &str, from: Option<Word>, to: Option<Word>) -> Option<FieldChange
     (from != to).then(|| FieldChange { field: name.to_owned(), from, to })
 }
 
+/// What is different about things with names.
+fn named<T: PartialEq>(
+    key: &str,
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+    word: fn(&T) -> Word,
+) -> Vec<FieldChange> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let differs = names.into_iter().filter(|name| old.get(*name) != new.get(*name));
+    let change = |name: &String| FieldChange {
+        field: format!("{key}.{name}"),
+        from: old.get(name).map(word),
+        to: new.get(name).map(word),
+    };
+    differs.map(change).collect()
+}
+
+/// What is different about pools; of one that both have, each target by itself.
+fn pools(old: &BTreeMap<String, Pool>, new: &BTreeMap<String, Pool>) -> Vec<FieldChange> {
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let mut out = Vec::new();
+    for name in names {
+        let key = format!("pools.{name}");
+        let (Some(before), Some(now)) = (old.get(name), new.get(name)) else {
+            out.extend(field(&key, old.get(name).map(pool_word), new.get(name).map(pool_word)));
+            continue;
+        };
+        let way = |pool| Some(Word::Map(forward_words(pool)));
+        out.extend(field(&key, way(before), way(now)));
+        out.extend(named(&format!("{key}.targets"), &before.targets, &now.targets, |target| {
+            Word::Map(target_words(target))
+        }));
+    }
+    out
+}
+
+/// A label; of one from a file the file and how much it holds.
+fn content_word(label: &Label) -> Word {
+    let Some(file) = &label.file else { return label_word(label) };
+    let count = u32::try_from(label.prefixes.len()).unwrap_or(u32::MAX);
+    let digest = Word::Plain(format!("{:016x}", file.digest[0]));
+    Word::Map(vec![
+        ("file", Word::Text(file.path.clone())),
+        ("prefixes", Word::Number(count)),
+        ("sha256", digest),
+    ])
+}
+
 fn fields(old: &Route, new: &Route) -> Vec<FieldChange> {
     let (old_match, new_match) = (match_words(&old.matches), match_words(&new.matches));
     let take = |words: &[(&str, Word)], key: &str| {
         words.iter().find(|(name, _)| *name == key).map(|(_, word)| word.clone())
     };
-    let mut out: Vec<FieldChange> = ["interface", "from", "to", "protocol", "port", "source_port"]
+    let mut out: Vec<FieldChange> = Component::KEYS
         .into_iter()
         .filter_map(|key| field(&format!("match.{key}"), take(&old_match, key), take(&new_match, key)))
         .collect();
-    out.extend(field("mark", old.mark.map(Word::Hex), new.mark.map(Word::Hex)));
-    out.extend(field("priority", old.priority.map(Word::Number), new.priority.map(Word::Number)));
-    out.extend(field("action", Some(action_word(&old.action)), Some(action_word(&new.action))));
+    let (old, new) = (decision_words(old), decision_words(new));
+    let keys = ["limit", "syn_cookies", "mark", "priority", "dscp", "action"];
+    out.extend(keys.into_iter().filter_map(|key| field(key, take(&old, key), take(&new, key))));
     out
 }
 
@@ -166,7 +233,8 @@ impl fmt::Display for Diff {
         for Placed { route, after } in &self.moved {
             writeln!(f, "~ {route}  (moved {})", place(after.as_deref()))?;
         }
-        for field in self.default.iter().chain(&self.malformed) {
+        let settings = self.default.iter().chain(&self.malformed).chain(&self.checksums);
+        for field in self.labels.iter().chain(&self.limits).chain(&self.pools).chain(settings) {
             write_change(field, "~ ", f)?;
         }
         Ok(())
@@ -183,9 +251,7 @@ fn line(route: &Route) -> String {
     parts.extend(
         match_words(&route.matches).into_iter().map(|(key, word)| format!("{key} {}", shortened(&word))),
     );
-    parts.extend(route.mark.map(|mark| format!("mark {mark:#x}")));
-    parts.extend(route.priority.map(|priority| format!("priority {priority}")));
-    parts.push(format!("action {}", action_word(&route.action)));
+    parts.extend(decision_words(route).into_iter().map(|(key, word)| format!("{key} {}", shortened(&word))));
     parts.join(" ")
 }
 

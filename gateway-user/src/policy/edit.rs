@@ -3,9 +3,10 @@
 use super::diagnostics::Severity;
 use super::patch::RoutePatch;
 use super::sense::problems;
-use super::suggest::closest;
-use super::{Policy, Route};
+use super::suggest::{closest, did_you_mean};
+use super::{Action, Match, Policy, Route, RouteLimit};
 use gateway_common::abi::MAX_ROUTES;
+use gateway_common::image::MAX_LIMITS;
 use serde::{Deserialize, Serialize};
 
 /// Where a new route goes: the first that matches decides.
@@ -40,7 +41,7 @@ pub enum EditError {
         /// A name that resembles it.
         suggestion: Option<String>,
     },
-    /// The route would contradict itself.
+    /// The route would contradict itself, or name what the policy does not have.
     #[error("route `{name}`: {problem}; {help}")]
     Contradiction {
         /// The route.
@@ -67,8 +68,8 @@ impl Policy {
     /// Adds a route.
     ///
     /// # Errors
-    /// If its name is taken, the route beside it does not exist, it contradicts itself or the
-    /// policy is full.
+    /// If its name is taken, the route beside it does not exist, it contradicts itself, it names labels,
+    /// limits or a pool that the policy does not have, or the policy is full.
     pub fn add_route(&mut self, route: Route, position: &Position) -> Result<(), EditError> {
         if self.routes.iter().any(|other| other.name == route.name) {
             return Err(EditError::NameExists { name: route.name });
@@ -77,6 +78,7 @@ impl Policy {
             return Err(EditError::Full);
         }
         sensible(&route)?;
+        self.has_what_it_names(&route, 0)?;
         let index = match position {
             Position::First => 0,
             Position::Last => self.routes.len(),
@@ -90,12 +92,13 @@ impl Policy {
     /// Changes a route in its place.
     ///
     /// # Errors
-    /// If there is no such route, or it would contradict itself.
+    /// If there is no such route, or it would contradict itself or name what the policy does not have.
     pub fn set_route(&mut self, name: &str, patch: &RoutePatch) -> Result<(), EditError> {
         let index = self.index_of(name)?;
         let mut route = self.routes[index].clone();
         patch.apply(&mut route);
         sensible(&route)?;
+        self.has_what_it_names(&route, self.routes[index].own_limits())?;
         self.routes[index] = route;
         Ok(())
     }
@@ -109,12 +112,59 @@ impl Policy {
         Ok(self.routes.remove(index))
     }
 
+    /// Whether the labels and limits that a route names exist, and its own limits fit in; `replaced`
+    /// limits go for them.
+    fn has_what_it_names(&self, route: &Route, replaced: usize) -> Result<(), EditError> {
+        let wrong = |problem: String, help: String| {
+            Err(EditError::Contradiction { name: route.name.clone(), problem, help })
+        };
+        let known = self.labels.keys().map(String::as_str);
+        if let Some(label) = labels_of(&route.matches).find(|label| !self.labels.contains_key(*label)) {
+            let help = did_you_mean(label, known, || {
+                "write it under `labels` and apply the policy first".to_owned()
+            });
+            return wrong(format!("there is no label `{label}`"), help);
+        }
+        let named = route.limits.iter().filter_map(|limit| match limit {
+            RouteLimit::Named(name) => Some(name),
+            RouteLimit::Own(_) => None,
+        });
+        for limit in named {
+            if !self.limits.contains_key(limit) {
+                let help = did_you_mean(limit, self.limits.keys().map(String::as_str), || {
+                    "write it under `limits` and apply the policy first".to_owned()
+                });
+                return wrong(format!("there is no limit `{limit}`"), help);
+            }
+        }
+        if let Action::Pool { pool } = &route.action
+            && !self.pools.contains_key(pool)
+        {
+            let help = did_you_mean(pool, self.pools.keys().map(String::as_str), || {
+                "write it under `pools` and apply the policy first".to_owned()
+            });
+            return wrong(format!("there is no pool `{pool}`"), help);
+        }
+        let own: usize = self.routes.iter().map(Route::own_limits).sum();
+        if self.limits.len() + own + route.own_limits() >= MAX_LIMITS + replaced {
+            let help = format!("{} are the most: let routes share named ones", MAX_LIMITS - 1);
+            return wrong("no more limits fit in the policy".to_owned(), help);
+        }
+        Ok(())
+    }
+
     fn index_of(&self, name: &str) -> Result<usize, EditError> {
         self.routes.iter().position(|route| route.name == name).ok_or_else(|| EditError::NoSuchRoute {
             name: name.to_owned(),
             suggestion: closest(name, self.routes.iter().map(|route| route.name.as_str())).map(str::to_owned),
         })
     }
+}
+
+/// The labels that a match names, those in `not` among them.
+fn labels_of(matches: &Match) -> impl Iterator<Item = &str> {
+    let tests = matches.labels.iter().chain(matches.not.iter().filter_map(|not| not.labels.as_ref()));
+    tests.flat_map(|test| &test.names).map(String::as_str)
 }
 
 fn sensible(route: &Route) -> Result<(), EditError> {

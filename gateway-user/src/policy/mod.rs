@@ -1,15 +1,20 @@
 //! Policy: what an operator writes, as a pure model. Knows nothing of how it is compiled or applied.
 //!
 //! Text → [`parse`] or [`check()`] → [`Policy`] → [`to_yaml`]. One route, or a change to one, is
-//! written in the same words, as YAML or JSON: [`parse_route`], [`parse_patch`].
+//! written in the same words, as YAML or JSON: [`parse_route`], [`parse_patch`]. The files that labels
+//! name come from a [`LabelFiles`]: [`parse_with`], [`check_with`].
 
 mod check;
+mod component;
 mod diagnostics;
 mod diff;
 mod edit;
+mod files;
+mod flags;
 mod json;
 mod model;
 mod patch;
+mod pool;
 mod protocols;
 mod read;
 mod render;
@@ -18,18 +23,28 @@ mod shadow;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod units;
 mod words;
 mod write;
 mod yaml;
 
-pub use check::check;
+pub use check::{check, check_with};
+pub use component::Component;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use diff::{Diff, FieldChange, Placed, RouteChange, diff};
 pub use edit::{EditError, Position};
-pub use model::{Action, Default, Malformed, Match, Policy, PortRange, Route};
+pub use files::{Folder, LabelFiles, NoFiles};
+pub use flags::{dscp_name, dscp_number, flags_text};
+pub use model::{
+    Action, Ban, Default, Fragment, KeyLengths, Label, LabelFile, LabelTest, Limit, Malformed, Match, Over,
+    Per, Policy, PortRange, Quantity, Range, Rate, Route, RouteLimit, SynCookies, TcpFlags,
+};
 pub use patch::{Change, RoutePatch};
+pub use pool::{Forward, OuterSource, Pool, Target, hash_name};
 pub use protocols::{protocol_name, protocol_number};
-pub use read::{parse, parse_patch, parse_route};
+pub use read::{parse, parse_patch, parse_prefixes, parse_route, parse_with};
 pub use shadow::{Shadowed, UNION_ROUTES_MAX, shadowed};
-pub use words::Word;
+pub(crate) use suggest::closest;
+pub use units::{burst_text, connection_rate_text, duration_text, rate_text};
+pub use words::{Word, limit_word, match_words};
 pub use write::{digest, digest_of, to_yaml};

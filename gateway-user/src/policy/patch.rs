@@ -1,7 +1,6 @@
 //! A change to a route.
 
-use super::{Action, PortRange, Route};
-use ipnet::IpNet;
+use super::{Action, Component, Match, Route, RouteLimit, SynCookies};
 
 /// What becomes of an optional part of a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,25 +36,24 @@ impl<T> Change<T> {
     }
 }
 
-/// A change to a route: what is not named stays. Lists are as in [`super::Match`].
+/// A change to a route: what is not named stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoutePatch {
-    /// Interfaces.
-    pub interface: Change<Vec<String>>,
-    /// Source prefixes.
-    pub from: Change<Vec<IpNet>>,
-    /// Destination prefixes.
-    pub to: Change<Vec<IpNet>>,
-    /// Protocols.
-    pub protocol: Change<Vec<u8>>,
-    /// Destination ports.
-    pub port: Change<Vec<PortRange>>,
-    /// Source ports.
-    pub source_port: Change<Vec<PortRange>>,
+    /// The components that change, each once: to what `matches` says of them, or away where it says
+    /// nothing. `not` changes as a whole.
+    pub components: Vec<Component>,
+    /// What the components in `components` become.
+    pub matches: Match,
     /// skb mark.
     pub mark: Change<u32>,
     /// skb priority.
     pub priority: Change<u32>,
+    /// DSCP that is written, 0 to 63.
+    pub dscp: Change<u8>,
+    /// Limits, all of them.
+    pub limits: Change<Vec<RouteLimit>>,
+    /// SYN cookies.
+    pub syn_cookies: Change<SynCookies>,
     /// The action, if it is replaced.
     pub action: Option<Action>,
 }
@@ -63,15 +61,18 @@ pub struct RoutePatch {
 impl RoutePatch {
     /// Makes the change.
     pub fn apply(&self, route: &mut Route) {
-        let matches = &mut route.matches;
-        self.interface.apply(&mut matches.interface);
-        self.from.apply(&mut matches.from);
-        self.to.apply(&mut matches.to);
-        self.protocol.apply(&mut matches.protocol);
-        self.port.apply(&mut matches.port);
-        self.source_port.apply(&mut matches.source_port);
+        for component in &self.components {
+            component.copy(&self.matches, &mut route.matches);
+        }
         self.mark.apply(&mut route.mark);
         self.priority.apply(&mut route.priority);
+        self.dscp.apply(&mut route.dscp);
+        self.syn_cookies.apply(&mut route.syn_cookies);
+        match &self.limits {
+            Change::Keep => {}
+            Change::Clear => route.limits.clear(),
+            Change::Set(limits) => route.limits.clone_from(limits),
+        }
         if let Some(action) = &self.action {
             route.action = action.clone();
         }
@@ -79,11 +80,7 @@ impl RoutePatch {
 
     /// Takes every match component away.
     pub(super) fn clear_match(&mut self) {
-        self.interface = Change::Clear;
-        self.from = Change::Clear;
-        self.to = Change::Clear;
-        self.protocol = Change::Clear;
-        self.port = Change::Clear;
-        self.source_port = Change::Clear;
+        self.components = Component::ALL.to_vec();
+        self.matches = Match::default();
     }
 }

@@ -1,4 +1,7 @@
-//! Names of IP protocols (IANA, Assigned Internet Protocol Numbers).
+//! Names of IP protocols (IANA, Assigned Internet Protocol Numbers), and what their packets carry.
+
+use super::Component;
+use gateway_common::packet::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
 
 /// Number and name; where a number has several names, the first is the one that is written.
 const PROTOCOLS: &[(u8, &str)] = &[
@@ -43,8 +46,12 @@ pub(super) fn protocol_names() -> impl Iterator<Item = &'static str> {
     PROTOCOLS.iter().map(|(_, name)| *name)
 }
 
-/// Whether packets of the protocol have ports that a route can name.
-pub(super) fn has_ports(protocol: u8) -> bool {
-    use gateway_common::packet::protocol::{SCTP, TCP, UDP};
-    matches!(protocol, TCP | UDP | SCTP)
+/// The protocols whose packets have what a match component names; nothing where all have it.
+pub(super) fn carriers(component: Component, ipv6: bool) -> Option<&'static [u8]> {
+    match component {
+        Component::Port | Component::SourcePort => Some(&[TCP, UDP, SCTP]),
+        Component::TcpFlags => Some(&[TCP]),
+        Component::IcmpType | Component::IcmpCode => Some(if ipv6 { &[ICMPV6] } else { &[ICMP] }),
+        _ => None,
+    }
 }

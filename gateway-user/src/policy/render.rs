@@ -27,7 +27,11 @@ impl Diagnostics {
         let lines: Vec<&str> = self.text().lines().collect();
         let mut out = String::new();
         for item in self.items().iter().take(SHOWN_MAX) {
-            let report = Report { item, window: Window::around(item, &lines) };
+            let window = match self.excerpt(item) {
+                Some(line) => Window::around(item, &[line], item.line.saturating_sub(1)),
+                None => Window::around(item, &lines, 0),
+            };
+            let report = Report { item, window };
             if handler.render_report(&mut out, &report).is_err() {
                 let _ = writeln!(out, "{item}"); // writing to a String does not fail
             }
@@ -71,14 +75,21 @@ struct Window {
 }
 
 impl Window {
-    fn around(item: &Diagnostic, lines: &[&str]) -> Window {
+    /// `lines` are the file's from line `skipped` on, from 0.
+    fn around(item: &Diagnostic, lines: &[&str], skipped: usize) -> Window {
         let line = item.line.saturating_sub(1);
         let column = item.column.saturating_sub(1);
-        let first_line = line.saturating_sub(1);
+        let first_line = line.saturating_sub(1).max(skipped);
         let shown_from = column.saturating_sub(LINE_CHARS_AROUND);
         let mut text = String::new();
         let mut span = SourceSpan::from((0, 0));
-        for (number, content) in lines.iter().enumerate().take(line + 2).skip(first_line) {
+        for (number, content) in lines
+            .iter()
+            .enumerate()
+            .map(|(i, line)| (i + skipped, line))
+            .take(line + 2 - skipped)
+            .skip(first_line - skipped)
+        {
             let from = if number == line { byte_of_char(content, shown_from) } else { 0 };
             let rest = &content[from..];
             let cut = &rest[..byte_of_char(rest, 2 * LINE_CHARS_AROUND)];

@@ -5,7 +5,7 @@ const STEM_BYTES_MIN: usize = 3;
 
 /// The one of `known` that `word` was probably meant to be: one that it begins, or one that it
 /// hardly differs from.
-pub(super) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace('-', "_");
     let word = plain(word);
     // A third of the word may be wrong.

@@ -1,17 +1,40 @@
 //! The canonical text of a policy, and its digest.
 
-use super::words::{Word, action_word, default_word, malformed_word, match_words};
-use super::{Policy, Route};
+use super::words::{
+    Word, checksums_word, decision_words, default_word, label_word, limit_word, malformed_word, match_words,
+    pool_word,
+};
+use super::{Label, Policy, Route};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// Longest list or map that is written in one line, characters.
 const LINE_CHARS_MAX: usize = 100;
 
-/// The canonical document: equal policies give equal texts, and it parses to the same policy.
+/// The canonical document: equal policies give equal texts, and it parses to the same policy. What
+/// a label's file held stands in a comment, so that other content makes another text.
 #[must_use]
 pub fn to_yaml(policy: &Policy) -> String {
     let mut out = String::from("version: 1\n");
+    if !policy.labels.is_empty() {
+        out.push_str("labels:\n");
+    }
+    for (name, label) in &policy.labels {
+        write_value(&Word::Text(name.clone()).to_string(), label_word(label), "  ", &mut out);
+        write_content(label, &mut out);
+    }
+    if !policy.limits.is_empty() {
+        out.push_str("limits:\n");
+    }
+    for (name, limit) in &policy.limits {
+        write_value(&Word::Text(name.clone()).to_string(), limit_word(limit), "  ", &mut out);
+    }
+    if !policy.pools.is_empty() {
+        out.push_str("pools:\n");
+    }
+    for (name, pool) in &policy.pools {
+        write_value(&Word::Text(name.clone()).to_string(), pool_word(pool), "  ", &mut out);
+    }
     if policy.routes.is_empty() {
         out.push_str("routes: []\n");
     } else {
@@ -22,45 +45,48 @@ pub fn to_yaml(policy: &Policy) -> String {
     }
     out.push_str(&format!("default: {}\n", default_word(policy.default)));
     out.push_str(&format!("malformed: {}\n", malformed_word(policy.malformed)));
+    if policy.verify_checksums {
+        out.push_str(&format!("checksums: {}\n", checksums_word(true)));
+    }
     out
+}
+
+/// What a label's file held.
+fn write_content(label: &Label, out: &mut String) {
+    let Some(file) = &label.file else { return };
+    let digest: String = file.digest.iter().map(|word| format!("{word:016x}")).collect();
+    out.push_str(&format!("  # {} prefixes, sha256 {digest}\n", label.prefixes.len()));
 }
 
 fn write_route(route: &Route, out: &mut String) {
     out.push_str(&format!("  - name: {}\n", Word::Text(route.name.clone())));
-    write_match(match_words(&route.matches), out);
-    if let Some(mark) = route.mark {
-        out.push_str(&format!("    mark: {}\n", Word::Hex(mark)));
+    let components = match_words(&route.matches);
+    if !components.is_empty() {
+        write_value("match", Word::Map(components), "    ", out);
     }
-    if let Some(priority) = route.priority {
-        out.push_str(&format!("    priority: {priority}\n"));
+    for (key, word) in decision_words(route) {
+        write_value(key, word, "    ", out);
     }
-    out.push_str(&format!("    action: {}\n", action_word(&route.action)));
 }
 
-/// In one line if it is short; else a line a component, and a line a value for the long ones.
-fn write_match(components: Vec<(&'static str, Word)>, out: &mut String) {
-    if components.is_empty() {
-        return;
-    }
-    let word = Word::Map(components);
+/// In one line if it is short; else a line a key or a value, the long ones among them again so.
+fn write_value(key: &str, word: Word, indent: &str, out: &mut String) {
     let line = word.to_string();
-    let Word::Map(components) = word else { return };
-    if line.len() <= LINE_CHARS_MAX {
-        out.push_str(&format!("    match: {line}\n"));
-        return;
-    }
-    out.push_str("    match:\n");
-    for (key, value) in components {
-        let line = value.to_string();
-        match value {
-            Word::List(items) if line.len() > LINE_CHARS_MAX => {
-                out.push_str(&format!("      {key}:\n"));
-                for item in items {
-                    out.push_str(&format!("        - {item}\n"));
-                }
+    let long = line.len() > LINE_CHARS_MAX;
+    match word {
+        Word::List(items) if long => {
+            out.push_str(&format!("{indent}{key}:\n"));
+            for item in items {
+                out.push_str(&format!("{indent}  - {item}\n"));
             }
-            _ => out.push_str(&format!("      {key}: {line}\n")),
         }
+        Word::Map(entries) if long => {
+            out.push_str(&format!("{indent}{key}:\n"));
+            for (key, value) in entries {
+                write_value(key, value, &format!("{indent}  "), out);
+            }
+        }
+        _ => out.push_str(&format!("{indent}{key}: {line}\n")),
     }
 }
 
@@ -131,7 +157,11 @@ pub fn digest(policy: &Policy) -> [u64; 4] {
 /// The digest of a policy whose canonical text, which [`to_yaml`] wrote, is at hand.
 #[must_use]
 pub fn digest_of(canonical: &str) -> [u64; 4] {
-    let bytes: [u8; 32] = Sha256::digest(canonical).into();
+    words_of(Sha256::digest(canonical).into())
+}
+
+/// A digest's big-endian words.
+pub(super) fn words_of(bytes: [u8; 32]) -> [u64; 4] {
     let mut words = [0; 4];
     for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
         *word = chunk.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));

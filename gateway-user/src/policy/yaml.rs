@@ -35,6 +35,11 @@ impl Node {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
+    /// Whether it is a single value with this text.
+    pub fn is_text(&self, wanted: &str) -> bool {
+        matches!(&self.value, Value::Scalar { text, .. } if text == wanted)
+    }
+
     /// What a person calls it.
     pub fn kind(&self) -> &'static str {
         match &self.value {

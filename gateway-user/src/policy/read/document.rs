@@ -1,38 +1,86 @@
-//! The document's top: version, routes, default, malformed.
+//! The document's top: version, labels, limits, pools, routes, default, malformed, checksums.
 
 use super::keys::{Keys, fields};
-use super::{Document, route};
+use super::scalars::Wrong;
+use super::values::{Known, scalar};
+use super::{Document, labels, limits, pools, route};
 use crate::policy::diagnostics::{Reporter, Span};
 use crate::policy::suggest::did_you_mean;
 use crate::policy::yaml::{Node, Value};
-use crate::policy::{Default, Malformed, Policy, Route};
+use crate::policy::{Default, LabelFiles, Malformed, Policy, Route};
 use gateway_common::abi::MAX_ROUTES;
+use gateway_common::image::MAX_LIMITS;
 use gateway_common::reason::Reason;
 use std::collections::HashMap;
 
 /// Routes in a policy; the last entry is the default's.
 const ROUTES_MAX: usize = MAX_ROUTES - 1;
+/// Limits in a policy; the first slot is no limit's.
+const LIMITS_MAX: usize = MAX_LIMITS - 1;
 
 const DOCUMENT: Keys = Keys {
     what: "the policy",
-    known: &["version", "routes", "default", "malformed"],
-    later: &["labels", "limits", "pools"],
+    known: &["version", "labels", "limits", "pools", "routes", "default", "malformed", "checksums"],
+    later: &[],
 };
 
-pub(super) fn read(root: &Node, reporter: &mut Reporter<'_>) -> Option<Document> {
+pub(super) fn read(root: &Node, files: &dyn LabelFiles, reporter: &mut Reporter<'_>) -> Option<Document> {
     let fields = fields(root, &DOCUMENT, reporter)?;
     if let Some(node) = fields.need("version", "write `version: 1` first", reporter) {
         version(node, reporter);
     }
-    let (routes, names) = fields.get("routes").map(|node| routes(node, reporter)).unwrap_or_default();
+    // First, wherever they stand: routes name them.
+    let mut known = Known::default();
+    let labels = fields.get("labels").map(|node| labels::read_all(node, files, &mut known, reporter));
+    let limits = fields.get("limits").map(|node| limits::read_all(node, &mut known, reporter));
+    let (pools, pool_places) =
+        fields.get("pools").map(|node| pools::read_all(node, &mut known, reporter)).unwrap_or_default();
+    let (routes, names) = fields.get("routes").map(|node| routes(node, &known, reporter)).unwrap_or_default();
     let default = fields.get("default").and_then(|node| pass_or_drop(node, "default", reporter));
     let malformed = fields.get("malformed").map(|node| malformed(node, reporter));
+    let checksums = fields.get("checksums").and_then(|node| scalar(node, "checksums", verify, reporter));
     let policy = Policy {
-        routes,
-        default: default.unwrap_or(Default::Pass),
+        labels: labels.unwrap_or_default(),
+        limits: limits.unwrap_or_default(),
+        pools,
+        verify_checksums: checksums.unwrap_or(false),
         malformed: malformed.unwrap_or_default(),
+        ..Policy::new(routes, default.unwrap_or(Default::Pass))
     };
-    Some(Document { policy, names })
+    limits_fit(&policy, &names, reporter);
+    Some(Document { policy, names, pools: pool_places })
+}
+
+/// Whether checksums are verified.
+fn verify(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "verify" => Ok(true),
+        "ignore" => Ok(false),
+        _ => Err(Wrong {
+            message: format!("`checksums` is `verify` or `ignore`, not {text:?}"),
+            help: did_you_mean(text, ["verify", "ignore"], || "write `verify` or `ignore`".to_owned()),
+        }),
+    }
+}
+
+/// Reports the route whose limits are too many, all routes before it counted.
+fn limits_fit(policy: &Policy, names: &[Span], reporter: &mut Reporter<'_>) {
+    let mut count = policy.limits.len();
+    if count > LIMITS_MAX
+        && let Some(first) = names.first()
+    {
+        let help = format!("{LIMITS_MAX} are the most, named ones and routes' own");
+        return reporter.error(*first, format!("{count} limits are more than a policy can hold"), help);
+    }
+    for (route, span) in policy.routes.iter().zip(names) {
+        count += route.own_limits();
+        if count > LIMITS_MAX {
+            let message = format!("with this route's limits the policy has {count}");
+            let help =
+                format!("{LIMITS_MAX} are the most, named ones and routes' own: let routes share named ones");
+            return reporter.error(*span, message, help);
+        }
+    }
 }
 
 fn version(node: &Node, reporter: &mut Reporter<'_>) {
@@ -48,7 +96,7 @@ fn version(node: &Node, reporter: &mut Reporter<'_>) {
     }
 }
 
-fn routes(node: &Node, reporter: &mut Reporter<'_>) -> (Vec<Route>, Vec<Span>) {
+fn routes(node: &Node, known: &Known, reporter: &mut Reporter<'_>) -> (Vec<Route>, Vec<Span>) {
     let nodes = match &node.value {
         Value::List(nodes) => nodes.as_slice(),
         // `routes:` with nothing behind it, all commented out for example.
@@ -67,7 +115,7 @@ fn routes(node: &Node, reporter: &mut Reporter<'_>) -> (Vec<Route>, Vec<Span>) {
     let mut names: Vec<Span> = Vec::with_capacity(nodes.len());
     let mut seen: HashMap<String, usize> = HashMap::with_capacity(nodes.len());
     for node in nodes {
-        let Some((route, span)) = route::read(node, reporter) else { continue };
+        let Some((route, span)) = route::read(node, Some(known), reporter) else { continue };
         if let Some(line) = seen.get(&route.name) {
             let help = format!("the first is in line {line}: rename one of them, counters follow the name");
             reporter.error(span, format!("the name `{}` is given twice", route.name), help);

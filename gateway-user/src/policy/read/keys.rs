@@ -37,10 +37,15 @@ impl<'n> Fields<'n> {
     /// The value of a key that must be there.
     pub fn need(&self, key: &str, help: &str, reporter: &mut Reporter<'_>) -> Option<&'n Node> {
         let node = self.get(key);
-        if node.is_none() && !self.misspelt.contains(&key) {
+        if node.is_none() && !self.misspelt(key) {
             reporter.error(self.span, format!("{} has no `{key}`", self.what), help);
         }
         node
+    }
+
+    /// Whether a key that was not known was probably meant to be this one.
+    pub fn misspelt(&self, key: &str) -> bool {
+        self.misspelt.contains(&key)
     }
 
     /// All entries, in the order of the document.

@@ -1,48 +1,43 @@
 //! A route, and a change to one.
 
-use super::keys::{Fields, Keys, fields, listed};
-use super::scalars::{Wrong, interface_name, nonzero_u32, port_range, prefix, protocol, route_name};
+use super::components;
+use super::keys::{Fields, Keys, fields};
+use super::limits;
+use super::pools;
+use super::ranges::one_dscp;
+use super::scalars::{interface_name, nonzero_u32, route_name};
+use super::values::{Known, Reader, no_value, scalar};
 use crate::policy::diagnostics::{Reporter, Span};
-use crate::policy::patch::{Change, RoutePatch};
+use crate::policy::patch::RoutePatch;
 use crate::policy::sense;
 use crate::policy::suggest::did_you_mean;
 use crate::policy::yaml::{Node, Value};
-use crate::policy::{Action, Match, PortRange, Route};
+use crate::policy::{Action, Route};
 
 const ROUTE: Keys = Keys {
     what: "a route",
-    known: &["name", "match", "mark", "priority", "action"],
-    later: &["limit", "dscp"],
+    known: &["name", "match", "limit", "syn_cookies", "mark", "priority", "dscp", "action"],
+    later: &[],
 };
 const PATCH: Keys = Keys {
     what: "a change to a route",
-    known: &["match", "mark", "priority", "action"],
-    later: &["limit", "dscp"],
+    known: &["match", "limit", "syn_cookies", "mark", "priority", "dscp", "action"],
+    later: &[],
 };
-const MATCH: Keys = Keys {
-    what: "a match",
-    known: &["interface", "from", "to", "protocol", "port", "source_port"],
-    later: &["icmp_type", "icmp_code", "tcp_flags", "length", "dscp", "fragment", "vlan", "ttl", "not"],
-};
-const ACTION: Keys = Keys { what: "an action", known: &["redirect"], later: &["pool", "proxy"] };
+const ACTION: Keys = Keys { what: "an action", known: &["redirect", "pool"], later: &["proxy"] };
 const ACTION_WORDS: &[&str] = &["pass", "drop", "tx"];
-const ACTION_HELP: &str = "write `pass`, `drop`, `tx` or `{redirect: eth1}`";
+const ACTION_HELP: &str = "write `pass`, `drop`, `tx`, `{redirect: eth1}` or `{pool: web}`";
 
-/// Reads a route; returns it with the place of its name.
-pub(super) fn read(node: &Node, reporter: &mut Reporter<'_>) -> Option<(Route, Span)> {
+/// Reads a route; returns it with the place of its name. `known` is what its document names; nothing
+/// where it has none.
+pub(super) fn read(node: &Node, known: Option<&Known>, reporter: &mut Reporter<'_>) -> Option<(Route, Span)> {
     let fields = fields(node, &ROUTE, reporter)?;
     let name_node = fields.need("name", "give it a name: its counters follow it", reporter);
     let name = name_node.and_then(|node| scalar(node, "name", route_name, reporter));
     fields.need("action", ACTION_HELP, reporter);
-    let (patch, match_fields) = changes(&fields, false, reporter);
+    let (patch, match_fields) = changes(&fields, false, known, reporter);
     // The route as far as it could be read: enough to look for contradictions.
-    let mut route = Route {
-        name: name.clone().unwrap_or_default(),
-        matches: Match::default(),
-        mark: None,
-        priority: None,
-        action: Action::Pass,
-    };
+    let mut route = Route::new(name.clone().unwrap_or_default(), Action::Pass);
     patch.apply(&mut route);
     for problem in sense::problems(&route) {
         let fields = match &match_fields {
@@ -57,7 +52,7 @@ pub(super) fn read(node: &Node, reporter: &mut Reporter<'_>) -> Option<(Route, S
 /// Reads a change to a route.
 pub(super) fn read_patch(node: &Node, reporter: &mut Reporter<'_>) -> RoutePatch {
     let Some(fields) = fields(node, &PATCH, reporter) else { return RoutePatch::default() };
-    changes(&fields, true, reporter).0
+    changes(&fields, true, None, reporter).0
 }
 
 /// Reads what a route and a change have in common, and returns the match's keys with it. `null`
@@ -65,53 +60,28 @@ pub(super) fn read_patch(node: &Node, reporter: &mut Reporter<'_>) -> RoutePatch
 fn changes<'n>(
     fields: &Fields<'n>,
     clears: bool,
+    known: Option<&'n Known>,
     reporter: &mut Reporter<'_>,
 ) -> (RoutePatch, Option<Fields<'n>>) {
     let mut patch = RoutePatch::default();
     let mut match_fields = None;
     for (key, node) in fields.iter() {
-        let reader = Reader { key, node, clears };
+        let reader = Reader { key, node, clears, known };
         match key {
-            "match" => match_fields = read_match(&reader, &mut patch, reporter),
+            "match" => match_fields = components::read(&reader, &mut patch, reporter),
+            "limit" => patch.limits = limits::of_route(&reader, reporter),
+            "syn_cookies" => patch.syn_cookies = limits::syn_cookies(&reader, reporter),
             "mark" => patch.mark = reader.one(nonzero_u32, reporter),
             "priority" => patch.priority = reader.one(nonzero_u32, reporter),
-            "action" => patch.action = action(node, reporter),
+            "dscp" => patch.dscp = reader.one(one_dscp, reporter),
+            "action" => patch.action = action(node, known, reporter),
             _ => {}
         }
     }
     (patch, match_fields)
 }
 
-fn read_match<'n>(
-    reader: &Reader<'n>,
-    patch: &mut RoutePatch,
-    reporter: &mut Reporter<'_>,
-) -> Option<Fields<'n>> {
-    if reader.node.is_null() {
-        if reader.clears {
-            patch.clear_match();
-        } else {
-            no_value(reader.key, reader.node.span, "leave `match` out to match every IP packet", reporter);
-        }
-        return None;
-    }
-    let fields = fields(reader.node, &MATCH, reporter)?;
-    for (key, node) in fields.iter() {
-        let reader = Reader { key, node, clears: reader.clears };
-        match key {
-            "interface" => patch.interface = reader.sorted(interface_name, reporter),
-            "from" => patch.from = reader.sorted(prefix, reporter),
-            "to" => patch.to = reader.sorted(prefix, reporter),
-            "protocol" => patch.protocol = reader.sorted(protocol, reporter),
-            "port" => patch.port = reader.sorted(port_range, reporter).map(merged),
-            "source_port" => patch.source_port = reader.sorted(port_range, reporter).map(merged),
-            _ => {}
-        }
-    }
-    Some(fields)
-}
-
-fn action(node: &Node, reporter: &mut Reporter<'_>) -> Option<Action> {
+fn action(node: &Node, known: Option<&Known>, reporter: &mut Reporter<'_>) -> Option<Action> {
     let text = match &node.value {
         _ if node.is_null() => {
             no_value("action", node.span, ACTION_HELP, reporter);
@@ -123,9 +93,19 @@ fn action(node: &Node, reporter: &mut Reporter<'_>) -> Option<Action> {
             return None;
         }
         Value::Map(_) => {
-            let target = fields(node, &ACTION, reporter)?.get("redirect")?;
-            let interface = scalar(target, "redirect", interface_name, reporter)?;
-            return Some(Action::Redirect { interface });
+            let fields = fields(node, &ACTION, reporter)?;
+            return match (fields.get("redirect"), fields.get("pool")) {
+                (Some(_), Some(_)) => {
+                    let help = "keep one of them: a packet goes one way";
+                    reporter.error(fields.key_span("pool"), "a route has one action, not two", help);
+                    None
+                }
+                (Some(target), None) => {
+                    let interface = scalar(target, "redirect", interface_name, reporter)?;
+                    Some(Action::Redirect { interface })
+                }
+                (None, pool) => Some(Action::Pool { pool: pools::named(pool?, known, reporter)? }),
+            };
         }
         Value::List(_) => {
             reporter.error(node.span, "a route has one action, not a list", ACTION_HELP);
@@ -137,114 +117,11 @@ fn action(node: &Node, reporter: &mut Reporter<'_>) -> Option<Action> {
         "drop" => return Some(Action::Drop),
         "tx" => return Some(Action::Tx),
         "redirect" => "say where to: `{redirect: eth1}`".to_owned(),
+        "pool" => "say which: `{pool: web}`".to_owned(),
         "accept" | "allow" | "permit" => "write `pass`".to_owned(),
         "deny" | "reject" | "block" | "discard" => "write `drop`".to_owned(),
         _ => did_you_mean(text, ACTION_WORDS.iter().copied(), || ACTION_HELP.to_owned()),
     };
     reporter.error(node.span, format!("there is no action {text:?}"), help);
     None
-}
-
-/// A key's value that is about to be read.
-struct Reader<'n> {
-    key: &'static str,
-    node: &'n Node,
-    clears: bool,
-}
-
-impl Reader<'_> {
-    /// Whether `null` stands there: taken for "take it away" or reported.
-    fn null<T>(&self, reporter: &mut Reporter<'_>) -> Option<Change<T>> {
-        if !self.node.is_null() {
-            return None;
-        }
-        if self.clears {
-            return Some(Change::Clear);
-        }
-        no_value(self.key, self.node.span, &format!("write one, or leave `{}` out", self.key), reporter);
-        Some(Change::Keep)
-    }
-
-    fn one<T>(&self, read: fn(&str) -> Result<T, Wrong>, reporter: &mut Reporter<'_>) -> Change<T> {
-        if let Some(change) = self.null(reporter) {
-            return change;
-        }
-        scalar(self.node, self.key, read, reporter).map_or(Change::Keep, Change::Set)
-    }
-
-    /// A value or a list of them, sorted and each once. One bad value spoils the list: what is left
-    /// of it is not what was meant.
-    fn sorted<T: Ord>(
-        &self,
-        read: fn(&str) -> Result<T, Wrong>,
-        reporter: &mut Reporter<'_>,
-    ) -> Change<Vec<T>> {
-        if let Some(change) = self.null(reporter) {
-            return change;
-        }
-        let nodes = match &self.node.value {
-            Value::List(nodes) => nodes.as_slice(),
-            _ => std::slice::from_ref(self.node),
-        };
-        if nodes.is_empty() {
-            let help = format!("leave `{}` out to match any", self.key);
-            reporter.error(
-                self.node.span,
-                format!("`{}` is an empty list: it would match nothing", self.key),
-                help,
-            );
-            return Change::Keep;
-        }
-        let mut values: Vec<T> =
-            nodes.iter().filter_map(|node| scalar(node, self.key, read, reporter)).collect();
-        if values.len() < nodes.len() {
-            return Change::Keep;
-        }
-        values.sort_unstable();
-        values.dedup();
-        Change::Set(values)
-    }
-}
-
-/// Reads a single value.
-fn scalar<T>(
-    node: &Node,
-    key: &str,
-    read: fn(&str) -> Result<T, Wrong>,
-    reporter: &mut Reporter<'_>,
-) -> Option<T> {
-    if node.is_null() {
-        no_value(key, node.span, "write one", reporter);
-        return None;
-    }
-    let Value::Scalar { text, .. } = &node.value else {
-        let help = format!("write {} as a plain word or number", listed(&[key]));
-        reporter.error(node.span, format!("`{key}` takes single values, not {}", node.kind()), help);
-        return None;
-    };
-    match read(text) {
-        Ok(value) => Some(value),
-        Err(Wrong { message, help }) => {
-            reporter.error(node.span, message, help);
-            None
-        }
-    }
-}
-
-fn no_value(key: &str, span: Span, help: &str, reporter: &mut Reporter<'_>) {
-    reporter.error(span, format!("`{key}` has no value"), help);
-}
-
-/// Joins ranges, in order, that overlap or touch.
-fn merged(ranges: Vec<PortRange>) -> Vec<PortRange> {
-    let mut out: Vec<PortRange> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match out.last_mut() {
-            Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => {
-                last.last = last.last.max(range.last);
-            }
-            _ => out.push(range),
-        }
-    }
-    out
 }

@@ -1,11 +1,10 @@
-//! Single values: numbers, names, prefixes, ports, protocols. Text in; a value, or what is wrong
-//! and what would be right.
+//! Single values: names, marks, prefixes, addresses, protocols. Text in; a value, or what is wrong and what would
+//! be right.
 
-use crate::policy::PortRange;
 use crate::policy::protocols::{protocol_names, protocol_number};
 use crate::policy::suggest::did_you_mean;
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What is wrong, and what would be right.
 pub(super) struct Wrong {
@@ -13,29 +12,63 @@ pub(super) struct Wrong {
     pub help: String,
 }
 
-type Read<T> = Result<T, Wrong>;
+pub(super) type Read<T> = Result<T, Wrong>;
 
-fn wrong<T>(message: impl Into<String>, help: impl Into<String>) -> Read<T> {
+pub(super) fn wrong<T>(message: impl Into<String>, help: impl Into<String>) -> Read<T> {
     Err(Wrong { message: message.into(), help: help.into() })
 }
 
-/// Longest route name, bytes.
-const ROUTE_NAME_BYTES_MAX: usize = 64;
+/// Longest name of a route, a label, a limit, a pool or a target, bytes.
+const NAME_BYTES_MAX: usize = 64;
 /// Longest interface name, bytes (IFNAMSIZ without its final zero).
 const INTERFACE_NAME_BYTES_MAX: usize = 15;
 
 pub(super) fn route_name(text: &str) -> Read<String> {
     const HELP: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ . - and no `-` in front";
+    let name = name(text, "route", HELP)?;
+    if name.starts_with('-') { wrong("a route's name may not begin with `-`", HELP) } else { Ok(name) }
+}
+
+/// Begins with a letter, so that it cannot be taken for an address.
+pub(super) fn label_name(text: &str) -> Read<String> {
+    letter_first(text, "label", &["any", "all", "none"])
+}
+
+pub(super) fn limit_name(text: &str) -> Read<String> {
+    letter_first(text, "limit", &["none"])
+}
+
+pub(super) fn pool_name(text: &str) -> Read<String> {
+    letter_first(text, "pool", &["none"])
+}
+
+pub(super) fn target_name(text: &str) -> Read<String> {
+    letter_first(text, "target", &[])
+}
+
+/// `reserved` are words that stand in a name's place.
+fn letter_first(text: &str, what: &str, reserved: &[&str]) -> Read<String> {
+    const HELP: &str = "use a letter, then up to 63 of the characters A-Z a-z 0-9 _ . -";
+    let name = name(text, what, HELP)?;
+    if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        return wrong(format!("a {what}'s name begins with a letter"), HELP);
+    }
+    if reserved.contains(&text) {
+        return wrong(format!("`{text}` cannot be a {what}'s name: it has a meaning of its own"), HELP);
+    }
+    Ok(name)
+}
+
+fn name(text: &str, what: &str, help: &str) -> Read<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if text.is_empty() {
-        return wrong("a route's name is empty", HELP);
+        return wrong(format!("a {what}'s name is empty"), help);
     }
-    if text.len() > ROUTE_NAME_BYTES_MAX {
-        return wrong(format!("a name of {} bytes is too long", text.len()), HELP);
+    if text.len() > NAME_BYTES_MAX {
+        return wrong(format!("a name of {} bytes is too long", text.len()), help);
     }
     match text.chars().find(|c| !allowed(*c)) {
-        Some(c) => wrong(format!("{c:?} may not stand in a route's name"), HELP),
-        None if text.starts_with('-') => wrong("a route's name may not begin with `-`", HELP),
+        Some(c) => wrong(format!("{c:?} may not stand in a {what}'s name"), help),
         None => Ok(text.to_owned()),
     }
 }
@@ -75,7 +108,7 @@ pub(super) fn nonzero_u32(text: &str) -> Read<u32> {
     }
 }
 
-fn is_decimal(text: &str) -> bool {
+pub(super) fn is_decimal(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -100,28 +133,71 @@ pub(super) fn prefix(text: &str) -> Read<IpNet> {
     Ok(net)
 }
 
+/// An address that one interface can have, to be reached without naming ours.
+pub(super) fn interface_address(text: &str) -> Read<IpAddr> {
+    const HELP: &str = "write the address of one interface: 10.0.0.11 or \"2001:db8::11\"";
+    let Ok(address) = text.parse::<IpAddr>() else {
+        let help = match text.split_once('/') {
+            Some((address, _)) if address.parse::<IpAddr>().is_ok() => format!("write {address}"),
+            _ if looks_like_a_name(text) => format!("{HELP}; host names are not looked up"),
+            _ => HELP.to_owned(),
+        };
+        return wrong(format!("{text:?} is not an address"), help);
+    };
+    let what = match address {
+        _ if address.is_unspecified() => "no address at all",
+        _ if address.is_loopback() => "a loopback address",
+        _ if address.is_multicast() => "a multicast address",
+        IpAddr::V4(Ipv4Addr::BROADCAST) => "the broadcast address",
+        IpAddr::V4(address) if address.octets()[0] == 0 => "an address of \"this network\" (RFC 1122)",
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            return wrong(
+                format!("{address} is a link-local address, which means something only with an interface"),
+                "write one that is routed to: a unique local one (fd00::/8) will do",
+            );
+        }
+        IpAddr::V6(mapped) => match mapped.to_ipv4_mapped() {
+            Some(address) => {
+                return wrong(format!("{mapped} is an IPv4 address"), format!("write {address}"));
+            }
+            None => return Ok(address),
+        },
+        IpAddr::V4(_) => return Ok(address),
+    };
+    wrong(format!("{address} is {what}, which no packet is forwarded to or from"), HELP)
+}
+
+/// The weight of a target.
+pub(super) fn target_weight(text: &str) -> Read<u16> {
+    match text.parse() {
+        Ok(weight) if is_decimal(text) => Ok(weight),
+        _ => wrong(
+            format!("{text:?} is not a weight"),
+            "write 0 to 65535: a target gets its part of the sum, and with 0 nothing",
+        ),
+    }
+}
+
+/// A UDP port that something listens on.
+pub(super) fn udp_port(text: &str) -> Read<u16> {
+    match text.parse() {
+        Ok(port @ 1..) if is_decimal(text) => Ok(port),
+        _ => wrong(format!("{text:?} is not a UDP port"), "write 1 to 65535; GUE's own is 6080"),
+    }
+}
+
+/// Whether the text can only be a name: of a label where they may stand.
+pub(super) fn looks_like_a_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && !text.contains([':', '/'])
+}
+
 fn not_a_prefix<T>(text: &str) -> Read<T> {
-    let looks_like_a_name = text.starts_with(|c: char| c.is_ascii_alphabetic()) && !text.contains([':', '/']);
-    let help = if looks_like_a_name {
-        "write prefixes, 10.0.0.0/8 or 2001:db8::/32 for example: labels and host names are not supported by this version"
+    let help = if looks_like_a_name(text) {
+        "write prefixes, 10.0.0.0/8 or 2001:db8::/32 for example: labels tell who sends and stand in `from`, and host names are not looked up"
     } else {
         "write an address or a prefix: 192.0.2.1, 10.0.0.0/8, 2001:db8::/32"
     };
     wrong(format!("{text:?} is neither an address nor a prefix"), help)
-}
-
-pub(super) fn port_range(text: &str) -> Read<PortRange> {
-    const HELP: &str = "write a port (80) or a range (8000-8099), each 0 to 65535";
-    let number = |digits: &str| if is_decimal(digits) { digits.parse::<u16>().ok() } else { None };
-    let (first, last) =
-        text.split_once('-').map_or((text, text), |(first, last)| (first.trim(), last.trim()));
-    match (number(first), number(last)) {
-        (Some(first), Some(last)) if first <= last => Ok(PortRange { first, last }),
-        (Some(first), Some(last)) => {
-            wrong(format!("the range {text} runs backwards"), format!("write {last}-{first}"))
-        }
-        _ => wrong(format!("{text:?} is neither a port nor a range of ports"), HELP),
-    }
 }
 
 pub(super) fn protocol(text: &str) -> Read<u8> {

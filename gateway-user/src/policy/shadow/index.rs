@@ -14,14 +14,14 @@ pub(super) struct Index<'r> {
     /// How many of all regions have this block.
     crowd: HashMap<Key, usize>,
     /// Regions entered, ascending.
-    entries: HashMap<Key, Vec<&'r Region>>,
+    entries: HashMap<Key, Vec<&'r Region<'r>>>,
     /// Block sizes in use on each axis.
     sizes: [BTreeSet<u8>; AXES],
 }
 
 impl<'r> Index<'r> {
     /// An empty index for some of these regions.
-    pub fn new(all: &[Region]) -> Index<'r> {
+    pub fn new(all: &[Region<'_>]) -> Index<'r> {
         let mut crowd = HashMap::new();
         for region in all {
             for (axis, set) in region.axes.iter().enumerate() {
@@ -34,7 +34,7 @@ impl<'r> Index<'r> {
     }
 
     /// Enters a region; they come in the order of their routes.
-    pub fn insert(&mut self, region: &'r Region) {
+    pub fn insert(&mut self, region: &'r Region<'r>) {
         let crowded = |axis: &usize| {
             let crowds = blocks(&region.axes[*axis]).map(|block| self.crowd.get(&(*axis, block)).copied());
             crowds.fold((0, 0), |(most, count), crowd| (most.max(crowd.unwrap_or(0)), count + 1))
@@ -47,13 +47,13 @@ impl<'r> Index<'r> {
     }
 
     /// The first of the entered regions that covers this one.
-    pub fn first_cover(&self, region: &Region) -> Option<&'r Region> {
-        let mut best: Option<&'r Region> = None;
+    pub fn first_cover(&self, region: &Region<'_>) -> Option<&'r Region<'r>> {
+        let mut best: Option<&'r Region<'r>> = None;
         for (axis, set) in region.axes.iter().enumerate() {
             let Some((lowest, _)) = set.first() else { continue };
             for log2 in &self.sizes[axis] {
                 let Some(entries) = self.entries.get(&(axis, Block::of(*log2, *lowest))) else { continue };
-                let worthy = |entry: &&&Region| best.is_none_or(|best| entry.route < best.route);
+                let worthy = |entry: &&&Region<'_>| best.is_none_or(|best| entry.route < best.route);
                 if let Some(found) = entries.iter().take_while(worthy).find(|entry| entry.covers(region)) {
                     best = Some(found);
                 }

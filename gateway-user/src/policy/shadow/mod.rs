@@ -3,18 +3,23 @@
 //! Exact for what one earlier route takes in each address family, however its lists are written.
 //! In policies of up to [`UNION_ROUTES_MAX`] routes it also finds what several take together that
 //! differ on one axis, two that halve its ports for example. What several take that differ on more
-//! axes is not found: a route is named only if it cannot match.
+//! axes is not found: a route is named only if it cannot match. Labels are told apart by their names
+//! alone, since live members come and go: a route that asks for one hides others that ask for it.
 
 mod index;
+mod labels;
 mod ranges;
 mod region;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use super::Policy;
 use index::Index;
 use ranges::{Ranges, overlap, subtract};
-use region::{AXES, Region, regions};
+pub(super) use region::{AXES, parts};
+use region::{Region, regions};
 use serde::Serialize;
 
 /// The largest policy in which unions are looked for: every pair of its routes is looked at.
@@ -74,10 +79,10 @@ struct Coverage {
 }
 
 /// For each region, the routes that hide it.
-fn hidden(regions: &[Region], unions: bool) -> Vec<Option<Vec<usize>>> {
+fn hidden(regions: &[Region<'_>], unions: bool) -> Vec<Option<Vec<usize>>> {
     let mut index = Index::new(regions);
     // Hidden regions are left out: what they cover, the routes that hide them cover.
-    let mut reachable: Vec<&Region> = Vec::new();
+    let mut reachable: Vec<&Region<'_>> = Vec::new();
     let mut out = Vec::with_capacity(regions.len());
     for region in regions {
         let single = index.first_cover(region).map(|cover| vec![cover.route]);
@@ -92,7 +97,7 @@ fn hidden(regions: &[Region], unions: bool) -> Vec<Option<Vec<usize>>> {
 }
 
 /// Regions that together cover this one, each covering it on all axes but the same one.
-fn union_cover(earlier: &[&Region], region: &Region) -> Option<Vec<usize>> {
+fn union_cover(earlier: &[&Region<'_>], region: &Region<'_>) -> Option<Vec<usize>> {
     let mut rest: [Ranges; AXES] = region.axes.clone();
     let mut by: [Vec<usize>; AXES] = Default::default();
     for other in earlier {

@@ -1,6 +1,8 @@
 use super::routes;
-use crate::policy::Policy;
-use crate::policy::{Action, Change, EditError, Position, RoutePatch, diff, parse_patch, parse_route};
+use crate::policy::{
+    Action, Change, Component, EditError, Position, RoutePatch, diff, parse_patch, parse_route,
+};
+use crate::policy::{Policy, to_yaml};
 
 fn three() -> Policy {
     routes(
@@ -59,7 +61,8 @@ fn a_change_replaces_what_it_names_and_null_takes_away() {
     let mut policy = three();
     let patch =
         parse_patch("t", r#"{"match": {"port": [443, 80], "from": null}, "mark": "0x20"}"#).expect("valid");
-    assert_eq!(patch.from, Change::Clear);
+    assert_eq!(patch.components, [Component::Port, Component::From]);
+    assert_eq!(patch.matches.from, None);
     assert_eq!(patch.priority, Change::Keep);
     policy.set_route("web", &patch).expect("makes sense");
     assert_eq!(
@@ -78,14 +81,14 @@ fn a_change_replaces_what_it_names_and_null_takes_away() {
 
 #[test]
 fn a_change_that_is_wrong_is_told_like_a_document() {
-    let error = parse_patch("command line", "{name: x, mark: 0, limit: 3}").expect_err("is wrong");
+    let error = parse_patch("command line", "{name: x, mark: 0, pool: 3}").expect_err("is wrong");
     let messages: Vec<&str> = error.items().iter().map(|item| item.message.as_str()).collect();
     assert_eq!(
         messages,
         [
             "a change to a route has no key `name`",
             "0 says that nothing is set",
-            "`limit` is not supported by this version"
+            "a change to a route has no key `pool`"
         ]
     );
     assert_eq!(parse_patch("t", "{}").expect("changes nothing"), RoutePatch::default());
@@ -146,4 +149,138 @@ fn changed_fields_are_named_and_long_lists_told_by_what_came_and_went() {
     let json = serde_json::to_value(&difference).expect("serializes");
     assert_eq!(json["changed"][0]["route"], "web");
     assert_eq!(json["changed"][0]["fields"][2], serde_json::json!({"field": "mark", "from": 1, "to": 2}));
+}
+
+/// A policy with labels and limits, and a route that uses most words.
+fn rich() -> Policy {
+    super::policy(
+        "version: 1
+labels: {blocked: [], staging: [10.20.0.0/16]}
+limits: {tenant-a: {rate: 50Mbit}, tenant-b: {rate: 1kpps}}
+routes:
+- name: web
+  match: {from: [staging, 10.0.0.0/8], tcp_flags: syn, ttl: 64, not: {port: 22, vlan: 7}}
+  limit: [tenant-a, {rate: 1kpps, per: source}]
+  syn_cookies: always
+  dscp: ef
+  action: pass
+",
+    )
+}
+
+#[test]
+fn every_part_can_be_set_and_taken_away() {
+    let set = |change: &str| {
+        let mut policy = rich();
+        policy.set_route("web", &parse_patch("t", change).expect("valid")).expect("makes sense");
+        to_yaml(&policy)
+    };
+    let before = to_yaml(&rich());
+    for (change, old, new) in [
+        ("match: {from: blocked}", "from: [staging, 10.0.0.0/8]", "from: blocked"),
+        (
+            "match: {from: {all: [blocked, staging]}}",
+            "from: [staging, 10.0.0.0/8]",
+            "from: {all: [blocked, staging]}",
+        ),
+        ("match: {from: '::/0'}", "from: [staging, 10.0.0.0/8]", "from: \"::/0\""),
+        ("match: {from: null}", "from: [staging, 10.0.0.0/8], ", ""),
+        ("match: {tcp_flags: [none/ack, fin]}", "tcp_flags: syn", "tcp_flags: [none/ack, fin]"),
+        ("match: {tcp_flags: null}", "tcp_flags: syn, ", ""),
+        ("match: {ttl: null, length: 0-99}", "ttl: 64", "length: 0-99"),
+        ("match: {tcp_flags: null, ttl: null, fragment: dont}", "tcp_flags: syn, ttl: 64", "fragment: dont"),
+        ("match: {ttl: 1-2, vlan: untagged, flow_label: null}", "ttl: 64", "vlan: untagged, ttl: 1-2"),
+        ("match: {not: {icmp_type: 8}}", "not: {port: 22, vlan: 7}", "not: {icmp_type: 8}"),
+        ("match: {not: null}", ", not: {port: 22, vlan: 7}", ""),
+        ("limit: tenant-b", "limit: [tenant-a, {rate: 1kpps, burst: 100, per: source}]", "limit: tenant-b"),
+        ("syn_cookies: {above: 1kcps}", "syn_cookies: always", "syn_cookies: {above: 1kcps, hold: 10s}"),
+        ("syn_cookies: null", "    syn_cookies: always\n", ""),
+        ("dscp: null", "    dscp: ef\n", ""),
+        ("dscp: 0", "dscp: ef", "dscp: cs0"),
+        ("limit: null", "    limit: [tenant-a, {rate: 1kpps, burst: 100, per: source}]\n", ""),
+    ] {
+        assert!(before.contains(old), "{old} in {before}");
+        assert_eq!(set(change), before.replacen(old, new, 1), "{change}");
+    }
+}
+
+#[test]
+fn a_route_names_what_the_policy_has() {
+    let refused = |route: &str| {
+        let mut policy = rich();
+        let route = parse_route("t", route).expect("valid by itself");
+        let error = policy.add_route(route, &Position::Last).expect_err("names what is not there");
+        assert_eq!(policy, rich());
+        error.to_string()
+    };
+    assert_eq!(
+        refused("{name: a, match: {from: blokced}, action: drop}"),
+        "route `a`: there is no label `blokced`; did you mean `blocked`?"
+    );
+    assert_eq!(
+        refused("{name: a, match: {not: {from: other}}, action: drop}"),
+        "route `a`: there is no label `other`; write it under `labels` and apply the policy first"
+    );
+    assert_eq!(
+        refused("{name: a, limit: tenant-c, action: pass}"),
+        "route `a`: there is no limit `tenant-c`; did you mean `tenant-a`?"
+    );
+    let mut policy = rich();
+    let error = policy.set_route("web", &parse_patch("t", "action: drop").expect("valid"));
+    assert_eq!(
+        error.expect_err("limits what is dropped").to_string(),
+        "route `web`: `limit` decides what passes, and action drop lets nothing pass; \
+         leave it out, or let the route pass what is within its limits"
+    );
+    let full =
+        parse_patch("t", "limit: [tenant-b, {rate: 1pps}, {rate: 2pps}, {rate: 3pps}]").expect("valid");
+    // Replaced limits make room for others.
+    for i in 0..4_095 {
+        let route = format!(
+            "{{name: r{i}, limit: [{{rate: 1pps}}, {{rate: 1pps}}, {{rate: 1pps}}, {{rate: 1pps}}], action: pass}}"
+        );
+        let route = parse_route("t", &route).expect("valid");
+        policy.routes.push(route);
+    }
+    let error = policy.set_route("web", &full).expect_err("is one limit too many");
+    assert_eq!(
+        error.to_string(),
+        "route `web`: no more limits fit in the policy; 16383 are the most: let routes share named ones"
+    );
+    policy.routes.pop();
+    policy.set_route("web", &full).expect("fits");
+}
+
+#[test]
+fn differences_of_labels_and_limits_are_told() {
+    let old = rich();
+    let new = super::policy(
+        "version: 1
+checksums: verify
+labels: {staging: [10.20.0.0/16, '2001:db8::/32'], new: ['::1']}
+limits: {tenant-a: {rate: 60Mbit}, tenant-b: {rate: 1kpps}}
+routes:
+- name: web
+  match: {from: staging, ttl: 64, not: {port: 22}}
+  limit: [tenant-a]
+  action: pass
+",
+    );
+    assert_eq!(
+        diff(&old, &new).to_string(),
+        "\
+~ web
+    match.from: [staging, 10.0.0.0/8] → staging
+    match.tcp_flags: syn → unset
+    match.not: {port: 22, vlan: 7} → {port: 22}
+    limit: [tenant-a, {rate: 1kpps, burst: 100, per: source}] → tenant-a
+    syn_cookies: always → unset
+    dscp: ef → unset
+~ labels.blocked: [] → unset
+~ labels.new: unset → \"::1/128\"
+~ labels.staging: 10.20.0.0/16 → [10.20.0.0/16, \"2001:db8::/32\"]
+~ limits.tenant-a: {rate: 50Mbit, burst: 625kB} → {rate: 60Mbit, burst: 750kB}
+~ checksums: ignore → verify
+"
+    );
 }

@@ -1,10 +1,26 @@
 //! Random policies that keep the model's rules.
 
-use crate::policy::{Action, Default, Malformed, Match, Policy, PortRange, Route};
+use super::limits::{any_limit, any_limits, any_syn_cookies};
+use crate::policy::sense::problems;
+use crate::policy::{
+    Action, Component, Default, Forward, Fragment, Label, LabelFile, LabelTest, Malformed, Match,
+    OuterSource, Policy, Pool, Range, Route, Severity, Target, TcpFlags,
+};
+use gateway_common::image::HashOver;
 use gateway_common::reason::Reason;
 use ipnet::IpNet;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// Labels of every generated policy, and names that tempt a writer to forget the quotes among them.
+const LABELS: [&str; 5] = ["blocked", "null", "staging", "trusted-1.x_y", "yes"];
+/// Pools of every generated policy.
+const POOLS: [&str; 3] = ["null", "v1.x_y", "web"];
+/// Named limits of every generated policy.
+pub(super) const LIMITS: [&str; 3] = ["null", "tenant-a", "tenant-b"];
 
 fn prefix(ipv6: bool) -> BoxedStrategy<IpNet> {
     if ipv6 {
@@ -22,16 +38,46 @@ fn list<T: Ord + std::fmt::Debug + 'static>(value: BoxedStrategy<T>) -> BoxedStr
     prop::option::of(list).boxed()
 }
 
-fn ports() -> BoxedStrategy<Option<Vec<PortRange>>> {
-    let bounds = prop::collection::btree_set(any::<u16>(), 2..10).prop_map(|bounds| {
-        let bounds: Vec<u16> = bounds.into_iter().collect();
-        let range = |pair: &[u16]| PortRange { first: pair[0], last: pair[1] };
-        let mut ranges: Vec<PortRange> = bounds.chunks_exact(2).map(range).collect();
-        ranges.dedup_by(|next, previous| u32::from(next.first) <= u32::from(previous.last) + 1);
+/// Disjoint ranges within bounds, ascending, never touching.
+fn ranges<T>(min: T, max: T) -> BoxedStrategy<Option<Vec<Range<T>>>>
+where
+    T: Copy + Ord + Into<u32> + TryFrom<u32> + std::fmt::Debug + 'static,
+    T::Error: std::fmt::Debug,
+{
+    let number = move || min.into()..=max.into();
+    let narrow = |number: u32| T::try_from(number).expect("within bounds");
+    let several = prop::collection::btree_set(number(), 2..10).prop_map(move |bounds| {
+        let bounds: Vec<u32> = bounds.into_iter().collect();
+        let range = |pair: &[u32]| Range { first: narrow(pair[0]), last: narrow(pair[1]) };
+        let mut ranges: Vec<Range<T>> = bounds.chunks_exact(2).map(range).collect();
+        ranges.dedup_by(|next, previous| next.first.into() <= previous.last.into() + 1);
         ranges
     });
-    let single = any::<u16>().prop_map(|port| vec![PortRange { first: port, last: port }]);
-    prop::option::of(prop_oneof![bounds, single]).boxed()
+    let single = number().prop_map(move |one| vec![Range { first: narrow(one), last: narrow(one) }]);
+    seldom(prop_oneof![several, single].boxed())
+}
+
+/// Most routes name few components.
+fn seldom<T: std::fmt::Debug + Clone + 'static>(value: BoxedStrategy<T>) -> BoxedStrategy<Option<T>> {
+    prop_oneof![3 => Just(None), 1 => value.prop_map(Some)].boxed()
+}
+
+fn labels() -> BoxedStrategy<Option<LabelTest>> {
+    let test = (prop::sample::subsequence(LABELS.to_vec(), 1..=5), any::<bool>()).prop_map(|(names, all)| {
+        let all = all && names.len() > 1;
+        LabelTest { names: names.into_iter().map(str::to_owned).collect(), all }
+    });
+    seldom(test.boxed())
+}
+
+fn tcp_flags() -> BoxedStrategy<Option<Vec<TcpFlags>>> {
+    let flags = (any::<u8>(), 1u8..).prop_map(|(set, mask)| TcpFlags { set: set & mask, mask });
+    seldom(prop::collection::btree_set(flags, 1..4).prop_map(|set| set.into_iter().collect()).boxed())
+}
+
+fn fragments() -> BoxedStrategy<Option<Vec<Fragment>>> {
+    let all = vec![Fragment::Dont, Fragment::First, Fragment::Later, Fragment::Last];
+    seldom(prop::sample::subsequence(all, 1..=4).boxed())
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -40,6 +86,7 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::Drop),
         Just(Action::Tx),
         interface().prop_map(|interface| Action::Redirect { interface }),
+        prop::sample::select(POOLS.to_vec()).prop_map(|pool| Action::Pool { pool: pool.to_owned() }),
     ]
 }
 
@@ -55,42 +102,146 @@ fn interface() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    fn any_match()(ipv6 in any::<bool>())(
+    fn addressed()(ipv6 in any::<bool>())(
         interface in list(interface().boxed()),
         from in list(prefix(ipv6)),
+        labels in labels(),
         to in list(prefix(ipv6)),
         protocol in list(any::<u8>().boxed()),
-        transport in list(prop::sample::select(vec![6u8, 17, 132]).boxed()),
-        port in ports(),
-        source_port in ports(),
     ) -> Match {
-        let protocol = if port.is_some() || source_port.is_some() { transport } else { protocol };
-        Match { interface, from, to, protocol, port, source_port }
+        // All of some labels, and prefixes, cannot be asked for at once.
+        let from = from.filter(|_| !labels.as_ref().is_some_and(|test| test.all));
+        Match { interface, from, labels, to, protocol, ..Match::default() }
     }
+}
+
+prop_compose! {
+    fn components()(
+        addressed in addressed(),
+        (port, source_port) in (ranges(0u16, 65_535), ranges(0u16, 65_535)),
+        (icmp_type, icmp_code) in (ranges(0u8, 255), ranges(0u8, 255)),
+        tcp_flags in tcp_flags(),
+        length in ranges(0u16, 65_535),
+        dscp in ranges(0u8, 63),
+        fragment in fragments(),
+        flow_label in ranges(0u32, 0xf_ffff),
+        vlan in ranges(0u16, 4_094),
+        ttl in ranges(0u8, 255),
+    ) -> Match {
+        Match {
+            port, source_port, icmp_type, icmp_code, tcp_flags, length, dscp, fragment, flow_label, vlan, ttl,
+            ..addressed
+        }
+    }
+}
+
+fn is_sound(route: &Route) -> bool {
+    problems(route).iter().all(|problem| problem.severity != Severity::Error)
 }
 
 prop_compose! {
     pub(super) fn any_route()(
         name in "[A-Za-z0-9_.][A-Za-z0-9_.-]{0,63}",
-        matches in any_match(),
+        matches in components(),
+        not in seldom(components().prop_filter("names something", |not| *not != Match::default()).boxed()),
         mark in prop::option::of(1u32..),
         priority in prop::option::of(1u32..),
+        dscp in prop::option::of(0u8..64),
+        limits in any_limits(),
+        syn_cookies in any_syn_cookies(),
         action in action(),
     ) -> Route {
-        Route { name, matches, mark, priority, action }
+        let not = not.map(Box::new);
+        let mut route =
+            Route { matches: Match { not, ..matches }, mark, priority, dscp, ..Route::new(name, action) };
+        // What contradicts the rest goes.
+        for part in Component::ALL.into_iter().rev() {
+            if !is_sound(&route) {
+                part.copy(&Match::default(), &mut route.matches);
+            }
+        }
+        if route.action != Action::Drop {
+            route.limits = limits;
+            route.syn_cookies = syn_cookies;
+        }
+        if !is_sound(&route) {
+            route.syn_cookies = None;
+        }
+        route
     }
+}
+
+/// Prefixes in the document, or in a file of the label's name.
+fn label() -> impl Strategy<Value = (Vec<IpNet>, bool)> {
+    let prefixes = prop::collection::btree_set(any::<bool>().prop_flat_map(prefix), 0..12);
+    (prefixes.prop_map(|set| set.into_iter().collect()), any::<bool>())
+}
+
+/// What a generated label's file holds.
+pub(super) fn file_text(prefixes: &[IpNet]) -> String {
+    prefixes.iter().map(|prefix| format!("{prefix}\n")).collect()
+}
+
+fn label_of(name: &str, prefixes: Vec<IpNet>, in_file: bool) -> Label {
+    let bytes: [u8; 32] = Sha256::digest(file_text(&prefixes)).into();
+    let word = |at: usize| u64::from_be_bytes(bytes[8 * at..8 * at + 8].try_into().expect("8 bytes"));
+    let file = in_file.then(|| LabelFile { path: format!("{name}.txt"), digest: std::array::from_fn(word) });
+    Label { prefixes: Arc::new(prefixes), file }
+}
+
+fn address(ipv6: bool, tail: u16) -> IpAddr {
+    if ipv6 {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 7, tail).into()
+    } else {
+        Ipv4Addr::from(0x0a00_0000 + u32::from(tail)).into()
+    }
+}
+
+fn forward() -> impl Strategy<Value = Forward> {
+    let source = (prop::option::of(1u16..), prop::option::of(1u16..)).prop_map(|(v4, v6)| OuterSource {
+        ipv4: v4.map(|tail| Ipv4Addr::from(0x0a01_0000 + u32::from(tail))),
+        ipv6: v6.map(|tail| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, tail)),
+    });
+    (source, 1u16.., 0..3).prop_map(|(source, port, way)| match way {
+        0 => Forward::Ipip { source },
+        1 => Forward::Gue { port, source },
+        _ => Forward::L2,
+    })
+}
+
+fn pool() -> impl Strategy<Value = Pool> {
+    let hash = prop::sample::select(vec![HashOver::FiveTuple, HashOver::Source, HashOver::SourceDestination]);
+    let target = (any::<bool>(), any::<u16>());
+    let targets = prop::collection::btree_map("[A-Za-z][A-Za-z0-9_.-]{0,8}", target, 1..8);
+    (forward(), hash, targets).prop_map(|(forward, hash, targets)| {
+        // Each has an address of its own.
+        let target = |(tail, (name, (ipv6, weight))): (u16, (String, (bool, u16)))| {
+            (name, Target { address: address(ipv6, tail), weight })
+        };
+        Pool { forward, hash, targets: (1..).zip(targets).map(target).collect() }
+    })
 }
 
 prop_compose! {
     pub(super) fn any_policy()(
+        labels in prop::array::uniform5(label()),
+        limits in prop::array::uniform3(any_limit()),
+        pools in prop::array::uniform3(pool()),
         routes in prop::collection::vec(any_route(), 0..8),
         drops in any::<bool>(),
         drop_bits in any::<u64>(),
+        verify_checksums in any::<bool>(),
     ) -> Policy {
         let mut names = BTreeSet::new();
         let routes = routes.into_iter().filter(|route| names.insert(route.name.clone())).collect();
         let default = if drops { Default::Drop } else { Default::Pass };
         let malformed = Malformed { drop_bits: drop_bits & Reason::all_malformed_bits() };
-        Policy { routes, default, malformed }
+        let label = |(name, (prefixes, in_file)): (&str, (Vec<IpNet>, bool))| {
+            (name.to_owned(), label_of(name, prefixes, in_file))
+        };
+        let labels: BTreeMap<String, Label> = LABELS.into_iter().zip(labels).map(label).collect();
+        let limits = LIMITS.into_iter().map(str::to_owned).zip(limits).collect();
+        let pools = POOLS.into_iter().map(str::to_owned).zip(pools).collect();
+        Policy { malformed, labels, limits, pools, verify_checksums, ..Policy::new(routes, default) }
     }
 }

@@ -3,6 +3,11 @@
 mod edits;
 mod errors;
 mod generate;
+mod label_files;
+mod limit_errors;
+mod limits;
+mod match_errors;
+mod pools;
 mod round_trip;
 mod size;
 
