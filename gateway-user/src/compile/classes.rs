@@ -4,13 +4,12 @@
 //! in the order in which they are met, so an unchanged dimension compiles to the same bytes.
 
 use super::MAX_ENTRIES;
-use super::dimension::Dimension;
-use super::error::Problem;
 use super::hashing::{Build, Fold};
-use super::sets::Sets;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hasher;
+use std::ops::Range;
 
 /// Most (class, list) pairs of a dimension. Each costs at least one entry among the combinations, so
 /// that a policy refused for this limit would be refused for the other one too, only later.
@@ -21,7 +20,7 @@ pub(super) const MAX_OVERLAPS: usize = MAX_ENTRIES as usize;
 pub(super) struct Overfull;
 
 /// The classes of a dimension.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ClassTable {
     /// Class `c` holds `members[starts[c]..starts[c + 1]]`.
     starts: Vec<usize>,
@@ -101,24 +100,20 @@ impl ClassTable {
         ClassesOfSets { starts, classes }
     }
 
-    /// Names the list that overlaps most, once [`ClassTable::intern`] has refused.
-    pub(super) fn overlaps<T: std::hash::Hash + Eq>(
-        &self,
-        dimension: Dimension,
-        sets: &Sets<'_, T>,
-        name: impl Fn(u32) -> String,
-    ) -> Problem {
-        let mut counts = vec![0_usize; sets.len()];
+    /// The list that overlaps most and how often, once [`ClassTable::intern`] has refused; `sets` is
+    /// how many lists there are.
+    pub(super) fn widest(&self, sets: usize) -> (usize, usize) {
+        let mut counts = vec![0_usize; sets];
         for &set in &self.members {
             counts[set as usize] += 1;
         }
-        let (mut set, mut overlaps) = (0, 0);
-        for (i, &count) in counts.iter().enumerate() {
+        let (mut widest, mut overlaps) = (0, 0);
+        for (set, &count) in counts.iter().enumerate() {
             if count > overlaps {
-                (set, overlaps) = (i, count);
+                (widest, overlaps) = (set, count);
             }
         }
-        Problem::Overlaps { dimension, route: name(sets.first_route(set)), overlaps, limit: MAX_OVERLAPS }
+        (widest, overlaps)
     }
 }
 
@@ -139,12 +134,12 @@ pub(super) struct ClassesOfSets {
 
 impl ClassesOfSets {
     /// Of a dimension without lists.
-    pub(super) const fn empty() -> ClassesOfSets {
+    const fn empty() -> ClassesOfSets {
         ClassesOfSets { starts: Vec::new(), classes: Vec::new() }
     }
 
-    /// Where every value is its own class: the lists themselves.
-    pub(super) fn of_values(lists: impl Iterator<Item = impl Iterator<Item = u32>>) -> ClassesOfSets {
+    /// Of lists whose classes are known, ascending.
+    pub(super) fn of_classes(lists: impl Iterator<Item = impl Iterator<Item = u32>>) -> ClassesOfSets {
         let mut this = ClassesOfSets { starts: vec![0], classes: Vec::new() };
         for list in lists {
             this.classes.extend(list);
@@ -157,4 +152,75 @@ impl ClassesOfSets {
     pub(super) fn of(&self, set: u32) -> &[u32] {
         &self.classes[self.starts[set as usize]..self.starts[set as usize + 1]]
     }
+
+    /// Where class 0 is no value's: counts the classes from 0 on.
+    pub(super) fn count_from_zero(&mut self) {
+        for class in &mut self.classes {
+            *class -= 1;
+        }
+    }
+}
+
+/// What a route asks of a dimension, as ids of its lists: which one holds the packet, which one does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Selector {
+    pub positive: u32,
+    pub negative: u32,
+}
+
+impl Selector {
+    /// No list.
+    pub(super) const NONE: u32 = u32::MAX;
+    /// Nothing asked.
+    pub(super) const ANY: Selector = Selector { positive: Selector::NONE, negative: Selector::NONE };
+}
+
+/// A dimension, cut into classes.
+#[derive(Debug)]
+pub(super) struct Cut {
+    /// The classes of each list.
+    pub sets: ClassesOfSets,
+    /// All that a packet can be in.
+    pub all: Range<u32>,
+}
+
+impl Cut {
+    /// Of a dimension that no route names.
+    pub(super) const NONE: Cut = Cut { sets: ClassesOfSets::empty(), all: 0..1 };
+
+    /// How many classes a selector takes.
+    pub(super) fn count(&self, selector: Selector) -> usize {
+        match (self.list(selector.positive), self.list(selector.negative)) {
+            (None, None) => self.all.len(),
+            (Some(positive), None) => positive.len(),
+            (None, Some(negative)) => self.all.len() - negative.len(),
+            (Some(positive), Some(negative)) => positive.len() - shared(positive, negative),
+        }
+    }
+
+    /// The classes that a selector takes, ascending.
+    pub(super) fn classes(&self, selector: Selector) -> Cow<'_, [u32]> {
+        let negative = self.list(selector.negative);
+        match (self.list(selector.positive), negative) {
+            (Some(positive), None) => Cow::Borrowed(positive),
+            (positive, negative) => {
+                let negative = negative.unwrap_or_default();
+                let kept = |class: &u32| negative.binary_search(class).is_err();
+                Cow::Owned(match positive {
+                    Some(positive) => positive.iter().copied().filter(kept).collect(),
+                    None => self.all.clone().filter(kept).collect(),
+                })
+            }
+        }
+    }
+
+    fn list(&self, set: u32) -> Option<&[u32]> {
+        (set != Selector::NONE).then(|| self.sets.of(set))
+    }
+}
+
+/// How many classes two ascending lists share.
+fn shared(a: &[u32], b: &[u32]) -> usize {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    short.iter().filter(|class| long.binary_search(class).is_ok()).count()
 }

@@ -1,15 +1,14 @@
-//! Routes → entries: each is entered under every combination of the classes that its lists consist
-//! of, unless an earlier route has the entry already.
+//! Routes → entries: each is entered under every combination of the classes that its selectors take,
+//! unless an earlier route has the entry already.
 
 use super::MAX_ENTRIES;
-use super::classes::ClassesOfSets;
+use super::classes::Cut;
 use super::dimension::{DIMENSIONS, Dimension};
 use super::error::Problem;
 use super::sets::Row;
-use super::table::Key;
 use gateway_common::abi::Line;
-use gateway_common::classify::{Classes, combination_key};
-use gateway_common::image::{Combination, dimension};
+use gateway_common::classify::{FIELDS, mask};
+use gateway_common::image::{Combination, Key, TAG_COMBINATION, dimension};
 
 /// All routes, entered.
 #[derive(Debug)]
@@ -18,6 +17,8 @@ pub(super) struct Combinations {
     pub entries: Vec<(Key, u32)>,
     /// The sets of dimensions in use, in order of their lowest routes.
     pub list: Vec<Combination>,
+    /// Bits of the dimensions in which class 0 is entered. Not the protocol, which has no classes.
+    pub with_class_zero: u32,
 }
 
 impl Combinations {
@@ -26,101 +27,119 @@ impl Combinations {
         self.list.iter().fold(0, |all, combination| all | combination.dimensions)
     }
 
-    /// The combination list, four a line.
+    /// The combination list, two a line.
     pub(super) fn lines(&self) -> Vec<Line> {
         let line = |combinations: &[Combination]| {
-            let mut padded = [Combination::default(); 4];
+            let mut padded = [Combination::default(); 2];
             padded[..combinations.len()].copy_from_slice(combinations);
             Line(bytemuck::cast(padded))
         };
-        self.list.chunks(4).map(line).collect()
+        self.list.chunks(2).map(line).collect()
     }
 }
 
 /// Enters the rows, which are in order of their routes. `name` gives a route's name.
 ///
 /// # Errors
-/// Where that takes more than [`MAX_ENTRIES`] entries.
+/// Where that takes more than [`MAX_ENTRIES`] entries, or more sets of dimensions than the kernel probes.
 pub(super) fn compile(
     rows: &[Row],
-    classes: &[ClassesOfSets; DIMENSIONS],
+    cuts: &[Cut; DIMENSIONS],
     name: impl Fn(u32) -> String,
-) -> Result<Combinations, Problem> {
-    let total = check_size(rows, classes, name)?;
+) -> Result<Combinations, Vec<Problem>> {
+    let total = check(rows, cuts, name)?;
     let mut index = Index::with_capacity(total as usize);
     let mut list: Vec<Combination> = Vec::new();
-    let mut listed = [false; dimension::COMBINATIONS];
+    let mut listed = Listed::new();
+    let mut with_class_zero = 0;
     let (mut words, mut wider) = (Vec::new(), Vec::new());
-    for row in rows {
+    for row in rows.iter().filter(|row| entries(row, cuts) > 0) {
         words.clear();
-        words.push((0, 0));
-        for dimension in named(row) {
-            let ids = classes[dimension as usize].of(row.sets[dimension as usize]);
+        words.push(Key { tag: TAG_COMBINATION | row.dimensions, ..Key::default() });
+        for dimension in row.named() {
+            let classes = cuts[dimension as usize].classes(row.selectors[dimension as usize]);
+            if classes.first() == Some(&0) && dimension != Dimension::Protocol {
+                with_class_zero |= dimension.bit();
+            }
             wider.clear();
-            for &id in ids {
-                let (high, low, _) = combination_key(dimension.bit(), &class(dimension, id));
-                wider.extend(words.iter().map(|(a, b)| (a | high, b | low)));
+            for &class in classes.iter() {
+                let (word, low, _) = FIELDS[dimension as usize];
+                let mut part = [0; 3];
+                part[word] = u64::from(class) << low;
+                let [a, b, c] = part;
+                let join = |key: &Key| Key { a: key.a | a, b: key.b | b, c: key.c | c, ..*key };
+                wider.extend(words.iter().map(join));
             }
             std::mem::swap(&mut words, &mut wider);
         }
-        let (_, _, tag) = combination_key(row.dimensions, &Classes::default());
-        for &(a, b) in &words {
-            index.insert(Key { a, b, tag }, row.route);
+        for &key in &words {
+            index.insert(key, row.route);
         }
-        if !words.is_empty() && !std::mem::replace(&mut listed[row.dimensions as usize], true) {
-            list.push(Combination { dimensions: row.dimensions, first_route: row.route, reserved: 0 });
+        if listed.is_new(row.dimensions) {
+            let mask = mask(row.dimensions);
+            list.push(Combination { dimensions: row.dimensions, first_route: row.route, mask });
         }
     }
-    Ok(Combinations { entries: index.entries, list })
+    Ok(Combinations { entries: index.entries, list, with_class_zero })
 }
 
-fn named(row: &Row) -> impl Iterator<Item = Dimension> + use<> {
-    let dimensions = row.dimensions;
-    Dimension::ALL.into_iter().filter(move |dimension| dimensions & dimension.bit() != 0)
-}
+/// Which sets of dimensions were met.
+struct Listed(Vec<bool>);
 
-/// The classes of a packet in one dimension, nothing said of the others.
-fn class(dimension: Dimension, id: u32) -> Classes {
-    let mut classes = Classes::default();
-    match dimension {
-        Dimension::Interface => classes.interface = id as u8,
-        Dimension::From => classes.source = id,
-        Dimension::To => classes.destination = id,
-        Dimension::Protocol => classes.protocol = id as u8,
-        Dimension::Port => classes.port = id as u16,
-        Dimension::SourcePort => classes.source_port = id as u16,
+impl Listed {
+    fn new() -> Listed {
+        Listed(vec![false; 1 << dimension::COUNT])
     }
-    classes
+
+    fn is_new(&mut self, dimensions: u32) -> bool {
+        !std::mem::replace(&mut self.0[dimensions as usize], true)
+    }
+}
+
+fn counts<'a>(row: &'a Row, cuts: &'a [Cut; DIMENSIONS]) -> impl Iterator<Item = (Dimension, usize)> + 'a {
+    row.named().map(|d| (d, cuts[d as usize].count(row.selectors[d as usize])))
+}
+
+fn entries(row: &Row, cuts: &[Cut; DIMENSIONS]) -> u64 {
+    counts(row, cuts).fold(1, |product, (_, count)| product.saturating_mul(count as u64))
 }
 
 /// How many entries the rows take at most, keys that several share counted for each.
-fn check_size(
-    rows: &[Row],
-    classes: &[ClassesOfSets; DIMENSIONS],
-    name: impl Fn(u32) -> String,
-) -> Result<u64, Problem> {
-    let counts = |row: &Row| {
-        let row = *row;
-        named(&row).map(move |d| (d, classes[d as usize].of(row.sets[d as usize]).len()))
-    };
+fn check(rows: &[Row], cuts: &[Cut; DIMENSIONS], name: impl Fn(u32) -> String) -> Result<u64, Vec<Problem>> {
     let (mut total, mut most, mut widest) = (0_u64, 0, None);
+    let (mut listed, mut combinations, mut first_over) = (Listed::new(), 0, None);
     for row in rows {
-        let entries = counts(row).fold(1_u64, |product, (_, count)| product.saturating_mul(count as u64));
+        let entries = entries(row, cuts);
         total = total.saturating_add(entries);
         if entries > most {
             (most, widest) = (entries, Some(row));
         }
+        if entries > 0 && listed.is_new(row.dimensions) {
+            combinations += 1;
+            if combinations > dimension::COMBINATIONS {
+                first_over = first_over.or(Some(row));
+            }
+        }
     }
-    match widest {
-        Some(row) if total > MAX_ENTRIES => Err(Problem::Explodes {
+    let mut problems = Vec::new();
+    if let Some(row) = first_over {
+        problems.push(Problem::TooManyCombinations {
+            count: combinations,
+            limit: dimension::COMBINATIONS,
+            route: name(row.route),
+            dimensions: row.named().collect(),
+        });
+    }
+    if let Some(row) = widest.filter(|_| total > MAX_ENTRIES) {
+        problems.push(Problem::Explodes {
             route: name(row.route),
             entries: most,
-            counts: counts(row).collect(),
+            counts: counts(row, cuts).collect(),
             total,
             limit: MAX_ENTRIES,
-        }),
-        _ => Ok(total),
+        });
     }
+    if problems.is_empty() { Ok(total) } else { Err(problems) }
 }
 
 /// The entries made so far, and where each key is among them: open addressing, at most half full.

@@ -1,9 +1,16 @@
 //! A compiled policy, and how it is laid out once its sections have places.
 
 use super::dimension::DIMENSIONS;
+use super::pool_tables::PoolTables;
+use super::pools;
 use gateway_common::abi::Line;
-use gateway_common::image::{HEADER_LINES, HEADER_MAGIC, HeaderCold, HeaderHot, TableRef};
+use gateway_common::image::{
+    ATTRIBUTES_LINE, HEADER_LINES, HEADER_MAGIC, HeaderAttributes, HeaderCold, HeaderHot, HeaderMore,
+    MORE_LINE, TableRef,
+};
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 /// The parts of an image that may be shared between generations, in the order of [`Image::sections`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +30,42 @@ pub enum Section {
     PortClasses,
     /// Source-port classes.
     SourcePortClasses,
+    /// Label prefixes.
+    Labels,
+    /// Which label set a live label makes of another.
+    Merges,
+    /// Limits.
+    Limits,
+    /// What label sets are called in limits by label.
+    LabelKeys,
+    /// VLAN classes.
+    VlanClasses,
+    /// ICMP type classes.
+    IcmpTypeClasses,
+    /// ICMP code classes.
+    IcmpCodeClasses,
+    /// Classes of TCP flags.
+    TcpFlagClasses,
+    /// Classes of packet lengths.
+    LengthClasses,
+    /// DSCP classes.
+    DscpClasses,
+    /// Classes of fragments.
+    FragmentClasses,
+    /// Classes of flow labels.
+    FlowLabelClasses,
+    /// Classes of times to live.
+    TtlClasses,
+    /// Pools. Where targets and tables lie is written into them as they are placed: [`Image::section_at`].
+    Pools,
+    /// Targets.
+    Targets,
+    /// Maglev tables.
+    MaglevTables,
 }
 
 /// How many sections there are.
-pub const SECTIONS: usize = 7;
+pub const SECTIONS: usize = 23;
 
 /// Lines of a header.
 pub(super) type Header = [Line; HEADER_LINES as usize];
@@ -34,11 +73,15 @@ pub(super) type Header = [Line; HEADER_LINES as usize];
 /// A compiled policy, not yet placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Lines of each section; a section that is not needed is empty.
-    pub sections: [Vec<Line>; SECTIONS],
+    /// Lines of each section; a section that is not needed is empty. Shared, since those of the labels
+    /// and of the pools' tables may be large and stay the same while policies change.
+    pub sections: [Arc<Vec<Line>>; SECTIONS],
     /// The header with every reference still 0; see [`Image::header`].
     pub(super) header: Header,
+    /// See [`Image::active_flags`].
+    pub(super) active_flags: u64,
     pub(super) summary: Summary,
+    pub(super) pool_tables: Arc<PoolTables>,
 }
 
 /// How large an image is, for status and logs.
@@ -50,6 +93,18 @@ pub struct Summary {
     pub source_entries: usize,
     /// Entries of the destination prefix table, markers included.
     pub destination_entries: usize,
+    /// Intervals of the label prefix table; 0 where the policy does not ask for labels.
+    pub label_intervals: usize,
+    /// Sets of labels that a sender can carry, those of live members included.
+    pub label_sets: usize,
+    /// Entries of the merge table, see [`HeaderMore::merges`].
+    pub merge_entries: usize,
+    /// Limits, those of SYN cookies included.
+    pub limits: usize,
+    /// Pools.
+    pub pools: usize,
+    /// Targets of all pools.
+    pub targets: usize,
     /// Entries of the combination table.
     pub combination_entries: usize,
     /// Sets of dimensions that the kernel probes.
@@ -64,14 +119,26 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} routes as {} entries in {} combinations, {} + {} prefix entries, {} KiB",
+            "{} routes as {} entries in {} combinations, {} + {} prefix entries",
             self.routes,
             self.combination_entries,
             self.combinations,
             self.source_entries,
             self.destination_entries,
-            self.bytes.div_ceil(1024)
-        )
+        )?;
+        if self.label_sets > 0 {
+            write!(f, ", {} label intervals in {} sets", self.label_intervals, self.label_sets)?;
+        }
+        if self.merge_entries > 0 {
+            write!(f, " and {} merges", self.merge_entries)?;
+        }
+        if self.limits > 0 {
+            write!(f, ", {} limits", self.limits)?;
+        }
+        if self.pools > 0 {
+            write!(f, ", {} targets in {} pools", self.targets, self.pools)?;
+        }
+        write!(f, ", {} KiB", self.bytes.div_ceil(1024))
     }
 }
 
@@ -80,8 +147,9 @@ impl Image {
     /// is taken as it is given, but for the magic.
     #[must_use]
     pub fn header(&self, places: &[u32; SECTIONS], cold: &HeaderCold) -> Header {
+        let place = |section| self.place(places, section);
         let table = |section: Section| TableRef {
-            base: self.place(places, section),
+            base: place(section),
             mask: (self.sections[section as usize].len() as u32).saturating_sub(1),
         };
         let mut header = self.header;
@@ -90,15 +158,51 @@ impl Image {
             sources: table(Section::Sources),
             destinations: table(Section::Destinations),
             combinations: table(Section::Combinations),
-            combination_list: self.place(places, Section::CombinationList),
-            routes: self.place(places, Section::Routes),
-            port_classes: self.place(places, Section::PortClasses),
-            source_port_classes: self.place(places, Section::SourcePortClasses),
+            combination_list: place(Section::CombinationList),
+            routes: place(Section::Routes),
+            port_classes: place(Section::PortClasses),
+            source_port_classes: place(Section::SourcePortClasses),
+            ..template
+        };
+        let template: HeaderMore = bytemuck::cast(header[MORE_LINE as usize]);
+        let more = HeaderMore {
+            labels: place(Section::Labels),
+            merges: table(Section::Merges),
+            limits: place(Section::Limits),
+            label_keys: place(Section::LabelKeys),
+            vlan_classes: place(Section::VlanClasses),
+            icmp_type_classes: place(Section::IcmpTypeClasses),
+            icmp_code_classes: place(Section::IcmpCodeClasses),
+            pools: place(Section::Pools),
+            ..template
+        };
+        let template: HeaderAttributes = bytemuck::cast(header[ATTRIBUTES_LINE as usize]);
+        let attributes = HeaderAttributes {
+            tcp_flags: place(Section::TcpFlagClasses),
+            length: place(Section::LengthClasses),
+            dscp: place(Section::DscpClasses),
+            fragment: place(Section::FragmentClasses),
+            flow_label: place(Section::FlowLabelClasses),
+            ttl: place(Section::TtlClasses),
             ..template
         };
         header[0] = bytemuck::cast(hot);
+        header[MORE_LINE as usize] = bytemuck::cast(more);
+        header[ATTRIBUTES_LINE as usize] = bytemuck::cast(attributes);
         header[1] = bytemuck::cast(HeaderCold { magic: HEADER_MAGIC, ..*cold });
         header
+    }
+
+    /// The lines of a section as they are written where the sections lie at these arena lines.
+    #[must_use]
+    pub fn section_at(&self, section: usize, places: &[u32; SECTIONS]) -> Cow<'_, [Line]> {
+        let lines = self.sections[section].as_slice();
+        if section != Section::Pools as usize {
+            return Cow::Borrowed(lines);
+        }
+        let (targets, tables) =
+            (self.place(places, Section::Targets), self.place(places, Section::MaglevTables));
+        Cow::Owned(pools::placed(lines, targets, tables))
     }
 
     fn place(&self, places: &[u32; SECTIONS], section: Section) -> u32 {
@@ -108,13 +212,27 @@ impl Image {
     /// Lines of the whole image, its header included.
     #[must_use]
     pub fn lines(&self) -> usize {
-        HEADER_LINES as usize + self.sections.iter().map(Vec::len).sum::<usize>()
+        HEADER_LINES as usize + self.sections.iter().map(|section| section.len()).sum::<usize>()
+    }
+
+    /// The flags that stand beside the header's line in [`gateway_common::abi::Control::active`]:
+    /// [`gateway_common::abi::ACTIVE_VARIANTS`], [`gateway_common::abi::ACTIVE_UNMEMOIZABLE`],
+    /// [`gateway_common::abi::ACTIVE_CHECKSUMS`].
+    #[must_use]
+    pub fn active_flags(&self) -> u64 {
+        self.active_flags
     }
 
     /// How large the image is.
     #[must_use]
     pub fn summary(&self) -> &Summary {
         &self.summary
+    }
+
+    /// The tables of its pools, for the next compilation and for those who show them.
+    #[must_use]
+    pub fn pool_tables(&self) -> &Arc<PoolTables> {
+        &self.pool_tables
     }
 
     /// Writes the whole image into `arena` from line `base` on, which is not 0, the header first.
@@ -127,10 +245,13 @@ impl Image {
         let mut line = base.checked_add(HEADER_LINES)?;
         for (place, section) in places.iter_mut().zip(&self.sections) {
             *place = line;
-            let (here, behind) = rest.split_at_mut(section.len());
-            here.copy_from_slice(section);
-            rest = behind;
             line = line.checked_add(section.len() as u32)?;
+        }
+        for section in 0..SECTIONS {
+            let lines = self.section_at(section, &places);
+            let (here, behind) = rest.split_at_mut(lines.len());
+            here.copy_from_slice(&lines);
+            rest = behind;
         }
         let header = self.header(&places, cold);
         header_lines.copy_from_slice(&header);

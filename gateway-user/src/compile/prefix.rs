@@ -1,4 +1,5 @@
-//! Prefix lists → classes, and the table in which the kernel finds them.
+//! Prefix lists → classes, and for those of routes the table in which the kernel finds them (that of
+//! labels is in `intervals`).
 //!
 //! Sorted by address and length, a prefix is followed by all that lie within it: one sweep with a
 //! stack of the prefixes around the current one gives each the lists of those around it. What adds
@@ -7,17 +8,16 @@
 
 use super::classes::{ClassTable, Overfull};
 use super::hashing::Build;
-use super::table::Key;
-use gateway_common::image::{TAG_V4, TAG_V6};
+use gateway_common::image::{Key, TAG_V4, TAG_V6};
 use ipnet::IpNet;
 use std::collections::HashMap;
 
-/// A prefix that is in the table, its address in the top bits.
+/// A prefix that changes the class of what lies in it, its address in the top bits.
 #[derive(Clone, Copy, Debug)]
-struct Node {
-    address: u128,
-    length: u8,
-    class: u32,
+pub(super) struct Node {
+    pub address: u128,
+    pub length: u8,
+    pub class: u32,
 }
 
 /// A prefix in a list: address, and length above the list's id, so that the natural order is the
@@ -38,6 +38,18 @@ pub(super) struct Prefixes {
 /// # Errors
 /// Where the lists overlap so much that their classes do not fit.
 pub(super) fn compile(lists: &[&[IpNet]], classes: &mut ClassTable) -> Result<Prefixes, Overfull> {
+    let [v4, v6] = nodes(lists, classes)?;
+    let mut entries = Vec::with_capacity((v4.len() + v6.len()) * 5 / 4);
+    let lengths = [emit(&v4, TAG_V4, &mut entries), emit(&v6, TAG_V6, &mut entries)];
+    Ok(Prefixes { entries, lengths })
+}
+
+/// The prefixes that change the class of what lies in them, IPv4 and IPv6, each followed by those
+/// within it.
+///
+/// # Errors
+/// Where the lists overlap so much that their classes do not fit.
+pub(super) fn nodes(lists: &[&[IpNet]], classes: &mut ClassTable) -> Result<[Vec<Node>; 2], Overfull> {
     let (v4, v6) = sorted(lists);
     let mut sweep = Sweep {
         classes,
@@ -47,9 +59,7 @@ pub(super) fn compile(lists: &[&[IpNet]], classes: &mut ClassTable) -> Result<Pr
     };
     let v4 = sweep.run(v4.into_iter().map(|item| ((u128::from(item >> 32)) << 96, item as u32)))?;
     let v6 = sweep.run(v6.into_iter())?;
-    let mut entries = Vec::with_capacity((v4.len() + v6.len()) * 5 / 4);
-    let lengths = [emit(&v4, TAG_V4, &mut entries), emit(&v6, TAG_V6, &mut entries)];
-    Ok(Prefixes { entries, lengths })
+    Ok([v4, v6])
 }
 
 const LENGTH_SHIFT: u32 = 24;
@@ -101,7 +111,7 @@ impl Sweep<'_> {
                     own.push(low & SET_MASK);
                 }
             }
-            leave(&mut around, address);
+            leave(&mut around, address, |_| ());
             let outer = around.last().map_or(0, |node| node.class);
             // In long lists most prefixes have the lists of the one before, which lies within the
             // same outer one (or is that), and so holds its lists too.
@@ -172,7 +182,8 @@ fn emit(nodes: &[Node], family_tag: u32, entries: &mut Vec<(Key, u32)>) -> Vec<u
     }
 
     let mut push = |address: u128, length: u8, class: u32| {
-        let key = Key { a: (address >> 64) as u64, b: address as u64, tag: family_tag + u32::from(length) };
+        let key =
+            Key { a: (address >> 64) as u64, b: address as u64, c: 0, tag: family_tag + u32::from(length) };
         entries.push((key, class));
     };
     // The last address entered at each length: what shares a marker stands together in the order,
@@ -180,7 +191,7 @@ fn emit(nodes: &[Node], family_tag: u32, entries: &mut Vec<(Key, u32)>) -> Vec<u
     let mut last: [Option<u128>; 129] = [None; 129];
     let mut around: Vec<Node> = Vec::new();
     for &node in nodes {
-        leave(&mut around, node.address);
+        leave(&mut around, node.address, |_| ());
         for &length in &path_of[usize::from(node.length)] {
             let address = truncated(node.address, length);
             if last[usize::from(length)].replace(address) != Some(address) {
@@ -196,9 +207,11 @@ fn emit(nodes: &[Node], family_tag: u32, entries: &mut Vec<(Key, u32)>) -> Vec<u
     lengths
 }
 
-/// Takes the prefixes that do not hold `address` off the stack.
-fn leave(around: &mut Vec<Node>, address: u128) {
-    while around.pop_if(|node| truncated(address, node.length) != node.address).is_some() {}
+/// Takes the prefixes that do not hold `address` off the stack, the innermost first, and tells each.
+pub(super) fn leave(around: &mut Vec<Node>, address: u128, mut tell: impl FnMut(&Node)) {
+    while let Some(node) = around.pop_if(|node| truncated(address, node.length) != node.address) {
+        tell(&node);
+    }
 }
 
 /// The first `length` bits.

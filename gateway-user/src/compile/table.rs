@@ -6,23 +6,8 @@
 
 use super::error::Problem;
 use gateway_common::abi::Line;
-use gateway_common::hash::{finish, table_key};
-use gateway_common::image::{Bucket, Slot};
-
-/// A key of a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Key {
-    pub a: u64,
-    pub b: u64,
-    /// Not 0.
-    pub tag: u32,
-}
-
-impl Key {
-    pub(super) fn hash(&self) -> u64 {
-        table_key(self.a, self.b, self.tag)
-    }
-}
+use gateway_common::hash::finish;
+use gateway_common::image::{Bucket, Key, Slot};
 
 const EMPTY: u32 = u32::MAX;
 /// Entries moved aside for one new one before the table is held to be too small.
@@ -111,7 +96,7 @@ fn line(bucket: &[u32; 2], entries: &[(Key, u32)]) -> Line {
                 a: key.a,
                 b: key.b,
                 tag_value: u64::from(key.tag) << 32 | u64::from(*value),
-                reserved: 0,
+                c: key.c,
             };
         }
     }

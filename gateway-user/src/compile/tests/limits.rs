@@ -1,146 +1,200 @@
-//! Large policies, and those that are refused.
+//! Limits, SYN cookies and DSCP become entries.
 
 use super::*;
-use crate::compile::{CompileError, Dimension, MAX_ENTRIES, Problem, compile};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use crate::compile::{Problem, limit_names};
+use crate::policy::{Ban, KeyLengths, Limit, Over, Per, Quantity, Rate, RouteLimit, SynCookies};
+use gateway_common::abi::ACTIVE_PER_SOURCE;
+use gateway_common::image::{HeaderMore, LimitEntry, MORE_LINE, ROUTE_EXTRA};
+use gateway_common::limit::{Exceed, Scope, Unit, cost, price, time};
+use std::time::Duration;
 
-fn v4(bits: u32, length: u8) -> IpNet {
-    Ipv4Net::new_assert(Ipv4Addr::from_bits(bits), length).into()
+const SECOND: u64 = 1_000_000_000;
+
+fn limit(quantity: Quantity) -> Limit {
+    Limit { quantity, per: Per::Route, over: Over::Drop, ban: None }
 }
 
-fn problems(policy: &Policy) -> Vec<Problem> {
-    compile(policy, &TestNames).unwrap_err().problems
+fn packets(per_second: u64, burst: u64) -> Limit {
+    limit(Quantity::Packets(Rate { per_second, burst }))
 }
 
-#[test]
-fn ten_thousand_routes_are_each_found() {
-    const ROUTES: u32 = 10_000;
-    let matches = (0..ROUTES).map(|i| Match {
-        to: Some(vec![v4(0x0a00_0000 + i, 32)]),
-        protocol: Some(vec![if i % 2 == 0 { 6 } else { 17 }]),
-        port: ports(&[(i as u16 + 1, i as u16 + 1)]),
-        ..Match::default()
-    });
-    let image = compile(&policy(matches), &TestNames).unwrap();
-    assert_eq!(image.summary().combination_entries, ROUTES as usize);
-    assert_eq!(image.summary().combinations, 1);
-    assert_eq!(image.summary().bytes, image.lines() * 64);
-    let placed = Placed::new(&image);
-    for i in 0..ROUTES {
-        let to = Ipv4Addr::from_bits(0x0a00_0000 + i);
-        let mut packet = tcp("1.1.1.1", &to.to_string(), 1, i as u16 + 1);
-        packet.protocol = if i % 2 == 0 { 6 } else { 17 };
-        assert_eq!(placed.route(1, &packet), i);
-        packet.port += 1;
-        assert_eq!(placed.route(1, &packet), ROUTES);
-    }
+/// A policy of one route with these limits.
+fn limiting(limits: Vec<RouteLimit>) -> Policy {
+    let mut policy = policy([Match::default()]);
+    policy.routes[0].limits = limits;
+    policy
 }
 
-#[test]
-fn a_hundred_thousand_prefixes_are_one_class() {
-    let v6 = (0..30_000_u128).map(|i| {
-        let address = 0x2001_0db8 << 96 | i << 80 | i << 10;
-        IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_bits(address), 118))
-    });
-    let mut list: Vec<IpNet> =
-        (0..70_000).map(|i| v4(0x0a00_0000 + i * 8, 29 + (i % 4) as u8)).chain(v6).collect();
-    list.sort();
-    let prefixes = list.clone();
-    let image = compile(&policy([Match { from: Some(list), ..Match::default() }]), &TestNames).unwrap();
-    assert_eq!(image.summary().classes[Dimension::From as usize], 1);
-    assert_eq!(image.summary().combination_entries, 1);
-    let placed = Placed::new(&image);
-    for prefix in prefixes.iter().step_by(37) {
-        assert_eq!(placed.route(1, &addressed(prefix.addr(), prefix.addr())), 0, "{prefix}");
-    }
-    for (address, route) in [("10.0.0.7", 0), ("10.0.0.12", 1), ("9.255.255.255", 1), ("2001:db9::", 1)] {
-        assert_eq!(placed.route(1, &packet(address, address)), route, "{address}");
-    }
+fn entries(policy: &Policy) -> Vec<LimitEntry> {
+    let placed = Placed::of(policy);
+    let more: HeaderMore = placed.header(MORE_LINE);
+    let lines = &placed.arena[more.limits as usize..][..more.limit_count as usize];
+    lines.iter().map(|line| bytemuck::cast(*line)).collect()
 }
 
-/// Every list holds the whole family, so that one class lies in all of them.
-#[test]
-fn ten_thousand_lists_with_a_common_prefix_do_not_explode() {
-    let list = |i: u32| Some(vec![v4(0, 0), v4(0x0a00_0000 + i, 32)]);
-    let image =
-        compile(&policy((0..10_000).map(|i| Match { from: list(i), ..Match::default() })), &TestNames)
-            .unwrap();
-    assert_eq!(image.summary().classes[Dimension::From as usize], 1);
-    assert_eq!(Placed::new(&image).route(1, &packet("10.0.0.9", "1.1.1.1")), 0);
+/// The entry of a route's only limit.
+fn entry(limit: Limit) -> LimitEntry {
+    let entries = entries(&limiting(vec![RouteLimit::Own(limit)]));
+    assert_eq!((entries.len(), entries[0]), (2, LimitEntry::default()));
+    entries[1]
 }
 
 #[test]
-fn lists_that_overlap_too_often_are_refused() {
-    let wide =
-        (0..3_000).map(|i| Match { from: Some(vec![v4(0, 0), v4(0x0a00_0000 + i, 32)]), ..Match::default() });
-    let narrow = (0..3_000).map(|i| Match { from: Some(vec![v4(0x0b00_0000 + i, 32)]), ..Match::default() });
-    let problems = problems(&policy(wide.chain(narrow)));
-    let [Problem::Overlaps { dimension: Dimension::From, route, overlaps, .. }] = &problems[..] else {
-        panic!("{problems:?}");
+fn rates_become_costs_and_bursts_depths() {
+    let (cost, shift) = cost(1_000);
+    let expected = LimitEntry {
+        cost,
+        shift,
+        depth: time(SECOND / 10),
+        slot: "r0/1".len() as u32,
+        unit: Unit::Packets as u8,
+        ..LimitEntry::default()
     };
-    assert_eq!(route, "r0");
-    assert!(*overlaps > 1_000);
-}
-
-#[test]
-fn combinations_that_explode_are_refused_by_name_and_number() {
-    let narrow = (0..3_000_u32).map(|i| Match {
-        from: Some(vec![v4(0x0a00_0000 + i, 32)]),
-        to: Some(vec![v4(0x0b00_0000 + i, 32)]),
-        ..Match::default()
-    });
-    let wide = Match { from: list(&["10.0.0.0/8"]), to: list(&["11.0.0.0/8"]), ..Match::default() };
-    let error = compile(&policy(narrow.chain([wide])), &TestNames).unwrap_err();
-    let entries = 3_001 * 3_001;
-    let expected = Problem::Explodes {
-        route: "r3000".into(),
-        entries,
-        counts: vec![(Dimension::From, 3_001), (Dimension::To, 3_001)],
-        total: entries + 3_000,
-        limit: MAX_ENTRIES,
+    assert_eq!(entry(packets(1_000, 100)), expected.bounded());
+    let rate = Rate { per_second: 125_000_000, burst: 1_000_000 };
+    let bytes = entry(limit(Quantity::Bytes(rate)));
+    assert_eq!((bytes.unit, bytes.depth), (Unit::Bytes as u8, time(SECOND / 125)));
+    assert_eq!(price(1_500, bytes.cost, bytes.shift), time(12_000));
+    let new = entry(limit(Quantity::NewConnections(Rate { per_second: 1, burst: 1 })));
+    assert_eq!((new.unit, new.depth), (Unit::NewConnections as u8, time(SECOND)));
+    let open = entry(limit(Quantity::OpenConnections(u32::MAX)));
+    let expected = LimitEntry {
+        depth: u32::MAX.into(),
+        unit: Unit::OpenConnections as u8,
+        slot: "r0/1".len() as u32,
+        ..LimitEntry::default()
     };
-    assert_eq!(error, CompileError { problems: vec![expected] });
-    let text = error.to_string();
-    assert!(text.contains("`r3000`") && text.contains("3001 of `from` × 3001 of `to`"), "{text}");
+    assert_eq!(open, expected.bounded());
+}
+
+/// Where any limit is by whole source address, its bucket is fetched early.
+#[test]
+fn limits_by_whole_source_address_are_announced() {
+    let flags = |per| {
+        let limit = Limit { per, ..packets(1_000, 100) };
+        compiled(&limiting(vec![RouteLimit::Own(limit)])).unwrap().active_flags()
+    };
+    let lengths = |ipv4, ipv6| KeyLengths { ipv4, ipv6 };
+    assert_eq!(flags(Per::Source(KeyLengths::ADDRESS)), ACTIVE_PER_SOURCE);
+    assert_eq!(flags(Per::Source(lengths(32, 64))), ACTIVE_PER_SOURCE);
+    assert_eq!(flags(Per::Source(lengths(24, 128))), ACTIVE_PER_SOURCE);
+    for other in [Per::Route, Per::Label, Per::Source(lengths(24, 64)), Per::Destination(KeyLengths::ADDRESS)]
+    {
+        assert_eq!(flags(other), 0, "{other:?}");
+    }
+}
+
+/// A burst that jiffies cannot measure is measured by the finer clock.
+#[test]
+fn short_bursts_take_the_precise_clock() {
+    let jiffies = |burst| entry(packets(1_000_000_000, burst)).precise;
+    assert_eq!([1, 2 * NS_PER_JIFFY - 1, 2 * NS_PER_JIFFY].map(jiffies), [1, 1, 0]);
 }
 
 #[test]
-fn more_port_classes_than_a_table_holds_are_refused() {
-    let matches = (0..=65_535).map(|port| Match { port: ports(&[(port, port)]), ..Match::default() });
-    let limit = 65_535;
+fn rates_and_bursts_to_their_bounds() {
+    // A burst of one at 100 Gbit/s, and 1 a second for as long as a burst may take.
+    let fastest = entry(limit(Quantity::Bytes(Rate { per_second: 12_500_000_000, burst: 1 })));
+    assert_eq!((fastest.precise, fastest.depth), (1, fastest.cost >> fastest.shift));
+    assert_eq!(price(64, fastest.cost, fastest.shift), (5.12 * 256.0_f64).floor() as u64);
+    let longest = 30 * 24 * 3_600;
+    assert_eq!(entry(packets(1, longest)).depth, time(longest * SECOND));
+    for burst in [longest + 1, u64::MAX] {
+        let problems = compiled(&limiting(vec![RouteLimit::Own(packets(1, burst))])).unwrap_err().problems;
+        assert_eq!(problems, [Problem::BurstTooLong { limit: "r0/1".into(), days: 30 }]);
+    }
+}
+
+#[test]
+fn what_goes_over_and_whose_it_is() {
+    let lengths = KeyLengths { ipv4: 24, ipv6: 48 };
+    let by_source = entry(Limit {
+        per: Per::Source(lengths),
+        ban: Some(Ban { duration: Duration::from_secs(30 * 24 * 3_600), after: 65_535 }),
+        ..packets(10, 1)
+    });
+    assert_eq!((by_source.scope, by_source.over), (Scope::Source as u8, Exceed::Drop as u8));
+    assert_eq!((by_source.ipv4_length, by_source.ipv6_length), (24, 48));
+    assert_eq!((by_source.hold, by_source.ban_after), (time(30 * 24 * 3_600 * SECOND), 65_535));
+    let over = Over::Demote { dscp: Some(8), mark: Some(0x20) };
+    let demoted = entry(Limit { per: Per::Destination(KeyLengths::ADDRESS), over, ..packets(10, 1) });
+    assert_eq!((demoted.scope, demoted.over), (Scope::Destination as u8, Exceed::Demote as u8));
+    assert_eq!((demoted.over_dscp, demoted.over_mark), (8 << 2 | 1, 0x20));
+    assert_eq!((demoted.ipv4_length, demoted.ipv6_length, demoted.hold, demoted.ban_after), (32, 128, 0, 0));
+    let dscp_0 = entry(Limit { over: Over::Demote { dscp: Some(0), mark: None }, ..packets(10, 1) });
+    assert_eq!((dscp_0.over_dscp, dscp_0.over_mark), (1, 0));
+    let counted = entry(Limit { per: Per::Label, over: Over::Count, ..packets(10, 1) });
     assert_eq!(
-        problems(&policy(matches.clone())),
-        [Problem::TooManyClasses { dimension: Dimension::Port, limit }]
-    );
-    let placed = Placed::of(&policy(matches.skip(1)));
-    assert_eq!(placed.route(1, &tcp("1.1.1.1", "1.1.1.1", 0, 65_535)), 65_534);
-    assert_eq!(placed.route(1, &tcp("1.1.1.1", "1.1.1.1", 0, 0)), 65_535);
-}
-
-#[test]
-fn all_problems_are_told_at_once() {
-    let mut policy =
-        policy((0..=65_535).map(|port| Match { source_port: ports(&[(port, port)]), ..Match::default() }));
-    for (route, interface) in [(0, "nowhere"), (9, "eth0")] {
-        policy.routes[route].action = Action::Redirect { interface: interface.into() };
-    }
-    let dangling = |route: &str, interface: &str| Problem::DanglingRedirect {
-        route: route.into(),
-        interface: interface.into(),
-    };
-    assert_eq!(
-        problems(&policy),
-        [
-            dangling("r0", "nowhere"),
-            dangling("r9", "eth0"),
-            Problem::TooManyClasses { dimension: Dimension::SourcePort, limit: 65_535 },
-        ]
+        (counted.scope, counted.over, counted.over_dscp),
+        (Scope::Label as u8, Exceed::Count as u8, 0)
     );
 }
 
 #[test]
-fn more_routes_than_are_numbered_are_refused() {
-    let policy = policy((0..65_537).map(|_| Match::default()));
-    assert_eq!(problems(&policy), [Problem::TooManyRoutes { count: 65_537, limit: 65_536 }]);
+fn routes_name_their_limits_in_order() {
+    let mut policy = policy([Match::default(), from(&["10.0.0.0/8"]), from(&["11.0.0.0/8"])]);
+    for name in ["tenant", "all"] {
+        policy.limits.insert(name.to_owned(), packets(1_000, 1_000));
+    }
+    let named = |name: &str| RouteLimit::Named(name.to_owned());
+    let own = || RouteLimit::Own(packets(10, 10));
+    policy.routes[0].limits = vec![named("tenant"), own(), named("all"), own()];
+    policy.routes[1].limits = vec![named("all")];
+    policy.routes[1].syn_cookies = Some(SynCookies::Always);
+    policy.routes[2].dscp = Some(0);
+    assert_eq!(limit_names(&policy), ["all", "tenant", "r0/2", "r0/4", "r1/syn"]);
+    let slots: Vec<u32> = entries(&policy).iter().map(|entry| entry.slot).collect();
+    assert_eq!(slots, [0, 3, 6, 4, 4, 6]);
+    let placed = Placed::of(&policy);
+    let of = |route| {
+        let entry = placed.entry(route);
+        (entry.limits, entry.syn_cookies, entry.flags, entry.dscp)
+    };
+    assert_eq!(of(0), ([2, 3, 1, 4], 0, ROUTE_EXTRA, 0));
+    assert_eq!(of(1), ([1, 0, 0, 0], 5, ROUTE_EXTRA, 0));
+    assert_eq!(of(2), ([0; 4], 0, ROUTE_EXTRA, 1));
+    assert_eq!(of(3), ([0; 4], 0, 0, 0));
+    assert!(compiled(&policy).unwrap().summary().to_string().contains(", 5 limits"));
+}
+
+#[test]
+fn syn_cookies_always_or_above() {
+    let with = |syn_cookies| {
+        let mut policy = policy([Match::default()]);
+        policy.routes[0].syn_cookies = Some(syn_cookies);
+        entries(&policy)[1]
+    };
+    let slot = "r0/syn".len() as u32;
+    let unit = Unit::NewConnections as u8;
+    let always = LimitEntry { hold: u64::MAX / 4, slot, unit, ..LimitEntry::default() };
+    assert_eq!(with(SynCookies::Always), always.bounded());
+    let above = with(SynCookies::Above { per_second: 2_000, hold: Duration::from_secs(10) });
+    let (cost, shift) = cost(2_000);
+    let (depth, hold) = (time(SECOND / 10), time(10 * SECOND));
+    let expected = LimitEntry { cost, shift, depth, hold, slot, unit, ..LimitEntry::default() };
+    assert_eq!(above, expected.bounded());
+}
+
+#[test]
+fn limits_that_are_not_there_or_too_many_are_refused() {
+    let named = |name: &str| RouteLimit::Named(name.to_owned());
+    let mut policy = limiting(vec![named("gone"); 5]);
+    policy.routes[0].limits.truncate(1);
+    let unknown = Problem::UnknownLimit { route: "r0".into(), limit: "gone".into() };
+    assert_eq!(compiled(&policy).unwrap_err().problems, [unknown]);
+    policy = limiting(vec![RouteLimit::Own(packets(1, 1)); 5]);
+    let too_many = Problem::TooManyRouteLimits { route: "r0".into(), count: 5, limit: 4 };
+    assert_eq!(compiled(&policy).unwrap_err().problems, [too_many]);
+    let many = |count: usize| {
+        let mut policy = super::policy(
+            (0..count.div_ceil(4)).map(|i| from(&[&format!("10.0.{}.{}/32", i / 256, i % 256)])),
+        );
+        for route in &mut policy.routes {
+            route.limits = vec![RouteLimit::Own(packets(1, 1)); 4];
+        }
+        policy
+    };
+    let too_many = Problem::TooManyLimits { count: 16_384, limit: 16_383 };
+    assert_eq!(compiled(&many(16_384)).unwrap_err().problems, [too_many]);
+    assert_eq!(compiled(&many(16_380)).unwrap().summary().limits, 16_380);
 }

@@ -1,7 +1,7 @@
 //! What matches, case by case.
 
 use super::*;
-use crate::compile::{Section, compile};
+use crate::compile::Section;
 use gateway_common::abi::{COUNTER_DEFAULT, Verdict};
 use gateway_common::image::{Combination, HEADER_MAGIC, dimension};
 use gateway_common::reason::Reason;
@@ -87,9 +87,9 @@ fn markers_carry_the_class_of_what_holds_them() {
     let placed = Placed::of(&policy);
     for (i, length) in lengths.into_iter().enumerate() {
         // Leaves the chain just behind this prefix.
-        let address = u32::from(std::net::Ipv4Addr::new(10, 170, 170, 170));
+        let address = u32::from(Ipv4Addr::new(10, 170, 170, 170));
         let source = if length == 32 { address } else { address ^ 1 << (31 - length) };
-        let source = std::net::Ipv4Addr::from(source);
+        let source = Ipv4Addr::from(source);
         assert_eq!(placed.route(1, &addressed(source.into(), source.into())), 7 - i as u32, "{source}");
     }
     expect(&policy, &[("240.0.0.1", 8)]);
@@ -102,7 +102,7 @@ fn markers_carry_the_class_of_what_holds_them() {
     );
 }
 
-fn mask(address: &str, length: u8) -> std::net::Ipv4Addr {
+fn mask(address: &str, length: u8) -> Ipv4Addr {
     ipnet::Ipv4Net::new_assert(address.parse().unwrap(), length).network()
 }
 
@@ -170,7 +170,7 @@ fn a_route_that_names_nothing_matches_every_packet() {
 
 #[test]
 fn a_list_of_all_addresses_costs_no_look_up() {
-    let image = compile(&policy([from(&["::/0", "0.0.0.0/0"])]), &TestNames).unwrap();
+    let image = compiled(&policy([from(&["::/0", "0.0.0.0/0"])])).unwrap();
     let placed = Placed::new(&image);
     assert_eq!(placed.hot.dimensions, 0);
     assert_eq!(image.sections[Section::Sources as usize].len(), 0);
@@ -198,13 +198,13 @@ fn combinations_are_listed_by_their_lowest_routes() {
         from: list(&["10.0.0.0/8"]).filter(|_| from != 0),
         ..Match::default()
     });
-    let image = compile(&policy(named.into_iter().rev()), &TestNames).unwrap();
+    let image = compiled(&policy(named.into_iter().rev())).unwrap();
     let lines = &image.sections[Section::CombinationList as usize];
-    let entries: [Combination; 4] = bytemuck::cast(lines[0]);
+    let entries: [Combination; 4] = bytemuck::cast([lines[0], lines[1]]);
     let listed = entries.map(|combination| (combination.first_route, combination.dimensions));
     let (from, protocol) = (dimension::SOURCE, dimension::PROTOCOL);
     assert_eq!(listed, [(0, from), (1, from | protocol), (3, protocol), (4, 0)]);
-    assert_eq!(lines.len(), 1);
+    assert_eq!(lines.len(), 2);
 }
 
 #[test]
@@ -245,14 +245,14 @@ fn no_routes_at_all() {
 
 #[test]
 fn the_header_keeps_what_user_space_needs() {
-    let image = compile(&policy([from(&["10.0.0.0/8"])]), &TestNames).unwrap();
+    let image = compiled(&policy([from(&["10.0.0.0/8"])])).unwrap();
     let cold = HeaderCold {
         generation: 3,
         applied_at_unix_secs: 5,
         policy_digest: [1, 2, 3, 4],
         ..HeaderCold::default()
     };
-    let header = image.header(&[100, 200, 300, 400, 500, 600, 700], &cold);
+    let header = image.header(&std::array::from_fn(|i| 100 * (i as u32 + 1)), &cold);
     let hot: HeaderHot = bytemuck::cast(header[0]);
     assert_eq!((hot.sources.base, hot.destinations.base, hot.combinations.base), (100, 0, 300));
     assert_eq!((hot.combination_list, hot.routes, hot.port_classes), (400, 500, 0));
@@ -265,9 +265,9 @@ fn the_header_keeps_what_user_space_needs() {
 #[test]
 fn a_new_mark_changes_the_routes_only() {
     let mut policy = policy([from(&["10.0.0.0/8"]), from(&["10.1.0.0/16"])]);
-    let before = compile(&policy, &TestNames).unwrap();
+    let before = compiled(&policy).unwrap();
     policy.routes[1].mark = Some(5);
-    let after = compile(&policy, &TestNames).unwrap();
+    let after = compiled(&policy).unwrap();
     for (i, (before, after)) in before.sections.iter().zip(&after.sections).enumerate() {
         assert_eq!(before != after, i == Section::Routes as usize, "section {i}");
     }
