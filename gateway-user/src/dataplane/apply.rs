@@ -2,13 +2,16 @@
 
 use super::arena::{Arena, Region};
 use super::ledger::Settled;
+use super::levels::Moves;
+use super::limits::LimitTime;
 use super::live::Live;
 use super::shape::stored;
 use super::{Dataplane, Error, sys};
-use crate::compile::{Image, SECTIONS};
-use gateway_common::abi::{Control, Line, maps};
+use crate::compile::{Image, SECTIONS, Section};
+use gateway_common::abi::{Control, Line, STAMP_ONCE, maps};
 use gateway_common::image::{HEADER_LINES, HEADER_MAGIC, HeaderCold};
 use std::mem::offset_of;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long the parts of an application took.
@@ -83,11 +86,21 @@ impl Dataplane {
             give_back(&mut self.arena, &placement);
             return Err(error);
         }
+        let moves = Moves::between(&self.live_limits(), &image.sections[Section::Limits as usize]);
         let written = Instant::now();
         self.ledger.before_flip(&self.readers, generation);
         let flip = Instant::now();
-        self.set_active(Control::active_word(generation, placement.header.first))?;
+        let stamp = self.next_stamp();
+        self.set_active(Control::active_word(
+            stamp,
+            generation,
+            image.active_flags(),
+            placement.header.first,
+        ))?;
         let flip_ns = flip.elapsed().as_nanos() as u64;
+        self.readers.move_levels(&moves, self.limit_time());
+        let shown = self.control.store_u64(0, offset_of!(Control, generation), generation.into());
+        stored(maps::CONTROL, shown)?;
         let lines_written = placement.fresh_lines();
         self.replace_live(image, &placement, cold);
         let timing = Timing {
@@ -122,13 +135,25 @@ impl Dataplane {
         Ok(self.ledger.settle(&self.readers))
     }
 
-    /// Which sections differ from the live ones, byte by byte.
+    /// Which sections differ from the live ones. Those that both images share are known to be the same,
+    /// others are compared byte by byte.
     fn fresh_sections(&self, image: &Image) -> [bool; SECTIONS] {
-        std::array::from_fn(|i| {
+        let mut fresh = std::array::from_fn(|i| {
             let section = &image.sections[i];
-            let same = self.live.as_ref().is_some_and(|live| self.holds(live.sections[i], section));
+            let same = self.live.as_ref().is_some_and(|live| {
+                live.was_written_from(i, section) || self.holds(live.sections[i], section)
+            });
             !section.is_empty() && !same
-        })
+        });
+        // Pools say where their targets and tables lie, so that they stay only where those do.
+        let pools = Section::Pools as usize;
+        let moved = fresh[Section::Targets as usize] || fresh[Section::MaglevTables as usize];
+        let same = self.live.as_ref().is_some_and(|live| {
+            let places = live.sections.map(|region| region.first);
+            self.holds(live.sections[pools], &image.section_at(pools, &places))
+        });
+        fresh[pools] = !image.sections[pools].is_empty() && (moved || !same);
+        fresh
     }
 
     fn holds(&self, region: Region, lines: &[Line]) -> bool {
@@ -171,19 +196,49 @@ impl Dataplane {
     }
 
     fn write(&self, image: &Image, placement: &Placement, cold: &HeaderCold) -> Result<(), Error> {
-        for (i, section) in image.sections.iter().enumerate() {
-            if placement.fresh[i] {
-                let first = placement.sections[i].first;
-                stored(maps::ARENA, self.arena_lines.store_all(first, section))?;
-            }
+        let places = placement.sections.map(|region| region.first);
+        for (i, first) in places.into_iter().enumerate().filter(|(i, _)| placement.fresh[*i]) {
+            stored(maps::ARENA, self.arena_lines.store_all(first, &image.section_at(i, &places)))?;
         }
-        let header = image.header(&placement.sections.map(|region| region.first), cold);
+        let header = image.header(&places, cold);
         stored(maps::ARENA, self.arena_lines.store_all(placement.header.first, &header))
+    }
+
+    /// Makes what the memo decided stale, without a new policy: after a live change.
+    pub(super) fn restamp(&mut self) -> Result<(), Error> {
+        let active = self.control.load_u64(0, offset_of!(Control, active)).unwrap_or(0);
+        if active == 0 {
+            return Ok(());
+        }
+        let rest = active & u64::from(u32::MAX);
+        self.set_active(u64::from(self.next_stamp()) << 32 | rest)
+    }
+
+    /// The stamp that follows the live one.
+    fn next_stamp(&self) -> u32 {
+        let active = self.control.load_u64(0, offset_of!(Control, active)).unwrap_or(0);
+        match Control::stamp_of(active).wrapping_add(1) {
+            STAMP_ONCE => 1,
+            stamp => stamp,
+        }
     }
 
     /// The flip.
     fn set_active(&self, word: u64) -> Result<(), Error> {
         stored(maps::CONTROL, self.control.store_u64(0, offset_of!(Control, active), word))
+    }
+
+    /// The time that limits see.
+    fn limit_time(&self) -> LimitTime {
+        let fixed = self.control.load_u64(0, offset_of!(Control, fixed_now_ns)).unwrap_or(0);
+        LimitTime::from_ns(if fixed == 0 { super::monotonic_now_ns() } else { fixed })
+    }
+
+    /// The live policy's limits, as they lie in its image.
+    fn live_limits(&self) -> Vec<Line> {
+        let region = self.live.as_ref().map(|live| live.sections[Section::Limits as usize]);
+        let Region { first, len } = region.unwrap_or_default();
+        (first..first.saturating_add(len)).filter_map(|line| self.arena_lines.load(line)).collect()
     }
 
     /// Retires what only the old image used.
@@ -199,7 +254,8 @@ impl Dataplane {
             }
         }
         let Placement { sections, header, .. } = *placement;
-        self.live = Some(Live { header, sections, cold, routes: hot.default_route });
+        let sources = std::array::from_fn(|i| Arc::downgrade(&image.sections[i]));
+        self.live = Some(Live { header, sections, sources, cold, routes: hot.default_route });
     }
 
     /// Waits until every packet that was under way is through.

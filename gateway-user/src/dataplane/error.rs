@@ -127,6 +127,28 @@ pub enum Error {
         /// Lines of the arena.
         total: u32,
     },
+    /// No room for another live member of a label.
+    #[error(
+        "the table of live members holds {members} of at most {most}, and one more finds no place; \
+         raise `live_lines` and start anew after `gateway detach`"
+    )]
+    MembersFull {
+        /// Members in it.
+        members: u32,
+        /// Members that it has places for.
+        most: u64,
+    },
+    /// Live members of too many prefix lengths.
+    #[error(
+        "live members have prefixes of {most} different lengths already, and a packet's source is looked up \
+         once for each: a prefix of length {length} cannot be added before another length is given up"
+    )]
+    MemberLengths {
+        /// The length that is one too many.
+        length: u8,
+        /// The most there can be, for each family.
+        most: u32,
+    },
     /// Waiting until no packet uses the previous policy failed.
     #[error("membarrier: {source}{}", if source.raw_os_error() == Some(libc::EINVAL) { " (the kernel runs with nohz_full, which excludes it)" } else { "" })]
     Grace {

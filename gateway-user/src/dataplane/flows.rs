@@ -3,11 +3,19 @@
 use super::mapped::Mapped;
 use super::{Clock, Error, Readers, ring::Ring};
 use gateway_common::abi::{FlowRecord, MEMO_WAYS, MemoAddresses, MemoLine, MemoSet, Verdict, maps};
+use gateway_common::packet::protocol::TCP;
 use gateway_common::packet::{Address, FlowKey};
 use gateway_common::reason::Reason;
+use std::collections::HashMap;
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{Ordering, fence};
+
+/// Flags of a TCP header (RFC 9293 3.1).
+const FIN: u8 = 1;
+const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
 
 /// How often a line that changes under the reader is read again.
 const TRIES: u32 = 16;
@@ -53,8 +61,8 @@ pub struct FlowAccount {
     pub reason: Option<Reason>,
     /// Counter slot of the route.
     pub counter: u32,
-    /// The generation that decided.
-    pub generation: u32,
+    /// The stamp under which it was decided, see [`gateway_common::abi::MemoLine::stamp`].
+    pub stamp: u32,
     /// skb mark, 0 if none.
     pub mark: u32,
     /// skb priority, 0 if none.
@@ -78,6 +86,8 @@ impl FlowAccount {
             let ipv4 = |bits: u64| IpAddr::V4(Ipv4Addr::from_bits(bits as u32));
             (ipv4(line.key_addresses >> 32), ipv4(line.key_addresses))
         };
+        let verdict = Verdict::from_code(line.verdict()).unwrap_or(Verdict::Pass);
+        let dropped = verdict == Verdict::Drop;
         Some(FlowAccount {
             id: FlowId { words: line.key, source, destination },
             packets: line.packets,
@@ -85,13 +95,13 @@ impl FlowAccount {
             first_ns: clock.ns_of(line.first),
             last_ns: clock.ns_of(line.last),
             tcp_flags: line.tcp_flags,
-            verdict: Verdict::from_code(line.verdict).unwrap_or(Verdict::Pass),
-            reason: Reason::from_code(line.reason),
-            counter: line.counter,
-            generation: line.generation,
+            verdict,
+            reason: if dropped { Reason::from_code(line.detail) } else { None },
+            counter: line.counter(),
+            stamp: line.stamp,
             mark: line.mark,
             priority: line.priority,
-            egress_slot: line.egress_slot,
+            egress_slot: if dropped { 0 } else { line.detail },
         })
     }
 }
@@ -132,14 +142,56 @@ impl Memo {
         found
     }
 
-    /// Reads a line as [`MemoLine`] tells: the copy counts if generation, key and first packet are
-    /// the same before and after, and the generation is not 0.
+    /// TCP connections that look half open, by counter slot: see [`Readers::half_open`].
+    pub(super) fn half_open(&self, clock: &Clock, oldest_ns: u64) -> HashMap<u32, u64> {
+        let mut open: HashMap<FlowId, u32> = HashMap::new();
+        self.tcp_accounts(clock, |account| {
+            let begun = account.tcp_flags & (SYN | ACK | FIN | RST) == SYN;
+            if begun && account.last_ns >= oldest_ns && account.verdict != Verdict::Drop {
+                open.insert(account.id, account.counter);
+            }
+        });
+        if !open.is_empty() {
+            // What another CPU saw of the same flow.
+            self.tcp_accounts(clock, |account| {
+                if account.tcp_flags & (ACK | FIN | RST) != 0 {
+                    open.remove(&account.id);
+                }
+            });
+        }
+        let mut counts = HashMap::new();
+        for counter in open.into_values() {
+            *counts.entry(counter).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Walks over the lines of TCP flows.
+    fn tcp_accounts(&self, clock: &Clock, mut each: impl FnMut(&FlowAccount)) {
+        for set in 0..self.sets.len() {
+            for way in 0..MEMO_WAYS {
+                let offset = way * size_of::<MemoLine>() + offset_of!(MemoLine, key);
+                let words = self.sets.load_u64(set, offset).unwrap_or_default();
+                if words == 0 || (FlowKey { words, addresses: 0 }).protocol() != TCP {
+                    continue;
+                }
+                if let Read::Record(record) = self.read(set, way)
+                    && let Some(account) = FlowAccount::from_record(&record, clock)
+                {
+                    each(&account);
+                }
+            }
+        }
+    }
+
+    /// Reads a line as [`MemoLine`] tells: the copy counts if stamp, key and first packet are the same
+    /// before and after, and the stamp is not 0.
     fn read(&self, set: u32, way: usize) -> Read {
         let word = |offset| self.sets.load_u64(set, way * size_of::<MemoLine>() + offset).unwrap_or(0);
         for _ in 0..TRIES {
             let identity = || {
-                let generation = word(offset_of!(MemoLine, generation)) as u32;
-                (generation, word(offset_of!(MemoLine, key)), word(offset_of!(MemoLine, first)) as u32)
+                let stamp = word(offset_of!(MemoLine, stamp)) as u32;
+                (stamp, word(offset_of!(MemoLine, key)), word(offset_of!(MemoLine, first)) as u32)
             };
             let before = identity();
             if before.1 == 0 {

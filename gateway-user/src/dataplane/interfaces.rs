@@ -6,9 +6,12 @@ use super::features::{self, Device};
 use super::shape::stored;
 use super::{Dataplane, Error};
 use gateway_common::abi::{
-    EGRESS_XDP_FRAMES, Egress, INTERFACE_INDEX_SPACE, INTERFACE_JUDGE_IN_TC, INTERFACE_NATIVE,
-    INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, Interface, maps,
+    EGRESS_XDP_FRAMES, Egress, INTERFACE_INDEX_SPACE, INTERFACE_JUDGE_IN_TC, INTERFACE_LOOPBACK,
+    INTERFACE_NATIVE, INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, Interface, maps,
 };
+
+/// The loopback device's index in every network namespace (include/net/flow.h).
+const LOOPBACK_IFINDEX: u32 = 1;
 
 impl Dataplane {
     pub(super) fn entry(&self, ifindex: u32) -> Interface {
@@ -25,12 +28,15 @@ impl Dataplane {
 
     /// Writes the entry that belongs to an attachment.
     pub(super) fn write_entry(&self, attachment: &Attachment) -> Result<(), Error> {
-        let flags = match attachment.mode {
+        let mut flags = match attachment.mode {
             AttachedMode::Native => self.native_flags(&attachment.interface, attachment.ifindex)?,
             AttachedMode::Generic => 0,
             AttachedMode::Tc => INTERFACE_JUDGE_IN_TC,
         };
         let Attachment { ifindex, slot, .. } = *attachment;
+        if ifindex == LOOPBACK_IFINDEX {
+            flags |= INTERFACE_LOOPBACK;
+        }
         self.store_entry(Interface { ifindex, slot: u16::from(slot), flags })
     }
 

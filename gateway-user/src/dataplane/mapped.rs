@@ -115,6 +115,23 @@ impl<T: Pod> MappedMut<T> {
         true
     }
 
+    /// Changes one word of element `index` at `byte_offset` as `change` says, though others change it
+    /// at the same time; false if it is outside or `change` says nothing.
+    #[must_use]
+    pub(super) fn fetch_update_u64(
+        &self,
+        index: u32,
+        byte_offset: usize,
+        change: impl FnMut(u64) -> Option<u64>,
+    ) -> bool {
+        let Some(first) = self.0.word_of(index) else { return false };
+        if byte_offset >= size_of::<T>() || !byte_offset.is_multiple_of(WORD) {
+            return false;
+        }
+        let word = self.0.word(first + byte_offset / WORD);
+        word.fetch_update(Ordering::AcqRel, Ordering::Acquire, change).is_ok()
+    }
+
     fn store_words(&self, first: usize, bytes: &[u8]) {
         for (i, bytes) in bytes.as_chunks::<WORD>().0.iter().enumerate() {
             self.0.word(first + i).store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);

@@ -19,16 +19,20 @@ mod features;
 mod flows;
 mod interfaces;
 mod ledger;
+mod levels;
+mod limits;
 mod links;
 mod live;
 mod log;
 mod mapped;
+mod members;
 mod netlink;
 mod object;
 mod open;
 mod pins;
 mod refresh;
 mod ring;
+mod routing;
 mod shape;
 mod stats;
 mod sys;
@@ -39,21 +43,25 @@ mod watch;
 
 pub use apply::{Applied, LivePolicy, Timing};
 pub use attachment::{AttachedMode, Attachment, Mode, TcLink, XdpLink};
-pub use clock::Clock;
+pub use clock::{Clock, monotonic_now_ns};
 pub use error::Error;
 pub use events::{EventRing, addresses};
 pub use flows::{FlowAccount, FlowId, FlowRing, FlowScan};
 pub use ledger::{Settled, SettledInterface};
+pub use limits::{ConnectionScan, KeyBucket, KeyScan, KeySums, Level, LimitTime, LimitsBySlot};
 pub use log::KernelLog;
+pub use members::{LiveMember, MemberChange, MemberPlan};
 pub use object::{OBJECT, digest as object_digest};
 pub use open::remove;
 pub use refresh::InterfaceChange;
+pub use routing::source_addresses;
 pub use stats::{Readers, TelemetryCounts};
 pub use testrun::{Program, TestRunOutcome};
 pub use watch::{LinkEvent, LinkWatcher};
 
 use gateway_common::abi::{
-    CONTROL_FLOWS, Control, Egress, Interface, Line, MAX_INTERFACES, MEMO_SETS_DEFAULT, maps,
+    CONNECTION_SETS_DEFAULT, CONTROL_FLOWS, Control, Egress, Interface, LIMIT_SETS_DEFAULT,
+    LIVE_LINES_DEFAULT, Line, MAX_INTERFACES, MEMO_SETS_DEFAULT, maps,
 };
 use std::collections::BTreeMap;
 use std::mem::offset_of;
@@ -68,12 +76,20 @@ pub struct Options {
     pub arena_lines: u32,
     /// Sets of the flow memo for each CPU, a power of two; 192 bytes each. Pinned maps keep theirs.
     pub memo_sets_per_cpu: u32,
+    /// Lines of 64 bytes for live members of labels, two each: a power of two. Pinned maps keep theirs.
+    pub live_lines: u32,
+    /// Sets of the table of limits by key, four keys each: a power of two. Pinned maps keep theirs.
+    pub limit_sets: u32,
+    /// Sets of the table of open connections, four each: a power of two. Pinned maps keep theirs.
+    pub connection_sets: u32,
     /// Keep flow accounts.
     pub flow_accounting: bool,
     /// One in so many packets that are not dropped is reported as an event; 0: none.
     pub sample_one_in: u32,
     /// One in so many dropped packets is reported; 0: none.
     pub sample_drops_one_in: u32,
+    /// The time that limits see is what [`Dataplane::set_time`] says: for tests.
+    pub fixed_clock: bool,
     /// Level of the kernel side's log: 0 off (and compiled out by the verifier), 1 errors to 5 all.
     pub log_level: u8,
 }
@@ -86,9 +102,13 @@ impl Options {
             pin_dir: pin_dir.into(),
             arena_lines: 1 << 20,
             memo_sets_per_cpu: MEMO_SETS_DEFAULT,
+            live_lines: LIVE_LINES_DEFAULT,
+            limit_sets: LIMIT_SETS_DEFAULT,
+            connection_sets: CONNECTION_SETS_DEFAULT,
             flow_accounting: true,
             sample_one_in: 0,
             sample_drops_one_in: 0,
+            fixed_clock: false,
             log_level: 0,
         }
     }
@@ -127,6 +147,7 @@ pub struct Dataplane {
     programs: object::Programs,
     control: mapped::MappedMut<Control>,
     arena_lines: mapped::MappedMut<Line>,
+    members: members::MemberTable,
     interfaces: mapped::MappedMut<Interface>,
     egress: mapped::MappedMut<Egress>,
     readers: Readers,
@@ -183,6 +204,15 @@ impl Dataplane {
         Ok(())
     }
 
+    /// Sets the time of limits where it was opened with [`Options::fixed_clock`]: `CLOCK_MONOTONIC`
+    /// nanoseconds.
+    ///
+    /// # Errors
+    /// Never, short of a map that is not what it was checked to be.
+    pub fn set_time(&mut self, now_ns: u64) -> Result<(), Error> {
+        shape::stored(maps::CONTROL, self.control.store_u64(0, offset_of!(Control, fixed_now_ns), now_ns))
+    }
+
     /// How full the bounded maps are.
     #[must_use]
     pub fn map_sizes(&self) -> Vec<MapSize> {
@@ -192,6 +222,7 @@ impl Dataplane {
             size(maps::ARENA, u64::from(self.arena.used()), u64::from(self.arena.lines())),
             size(maps::INTERFACES, self.governed.len() as u64, slots),
             size(maps::EGRESS, self.targets.len() as u64, slots),
+            size(maps::LIVE, self.members.count().into(), self.members.most()),
         ]
     }
 

@@ -62,10 +62,32 @@ pub fn digest(log_level: u8) -> String {
     format!("{:016x}{:016x}", finish(state[0] ^ OBJECT.len() as u64), finish(state[1]))
 }
 
+/// Sizes that are compiled into the programs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Sets of the memo for each CPU.
+    pub(super) memo_sets: u32,
+    /// Sets of keyed buckets.
+    pub(super) limit_sets: u32,
+    /// Sets of connections.
+    pub(super) connection_sets: u32,
+}
+
+impl Sizes {
+    /// Those of the options, for new maps.
+    fn asked(options: &Options) -> Sizes {
+        Sizes {
+            memo_sets: options.memo_sets_per_cpu,
+            limit_sets: options.limit_sets,
+            connection_sets: options.connection_sets,
+        }
+    }
+}
+
 /// Loads the object with new maps and pins everything under a folder that is then published.
 pub(super) fn load_new(pins: &Pins, options: &Options, cpus: u32) -> Result<Ebpf, Error> {
     let staged = pins.stage(&digest(options.log_level))?;
-    let mut ebpf = load(options, options.memo_sets_per_cpu, |loader| {
+    let mut ebpf = load(options, Sizes::asked(options), |loader| {
         for shape in SHAPES {
             if let Some(elements) = shape.elements(options, cpus) {
                 loader.map_max_entries(shape.name, elements);
@@ -85,8 +107,8 @@ pub(super) fn load_new(pins: &Pins, options: &Options, cpus: u32) -> Result<Ebpf
 
 /// Loads the object against the pinned maps; its programs are pinned beside the old ones, which
 /// [`publish_programs`] replaces.
-pub(super) fn load_beside(pins: &Pins, options: &Options, memo_sets: u32) -> Result<Ebpf, Error> {
-    let mut ebpf = load(options, memo_sets, |loader| {
+pub(super) fn load_beside(pins: &Pins, options: &Options, sizes: Sizes) -> Result<Ebpf, Error> {
+    let mut ebpf = load(options, sizes, |loader| {
         for shape in SHAPES {
             loader.map_pin_path(shape.name, pins.map(shape.name));
         }
@@ -111,14 +133,18 @@ fn beside(name: &str) -> String {
     format!("{name}_new")
 }
 
-fn load(options: &Options, memo_sets: u32, with: impl FnOnce(&mut EbpfLoader<'_>)) -> Result<Ebpf, Error> {
+fn load(options: &Options, sizes: Sizes, with: impl FnOnce(&mut EbpfLoader<'_>)) -> Result<Ebpf, Error> {
     let seed = random_seed()?;
     let log_level = options.log_level;
+    let fixed_clock = u32::from(options.fixed_clock);
     let mut loader = EbpfLoader::new();
     with(&mut loader);
     loader
-        .override_global(globals::MEMO_SETS, &memo_sets, true)
+        .override_global(globals::MEMO_SETS, &sizes.memo_sets, true)
         .override_global(globals::MEMO_SEED, &seed, true)
+        .override_global(globals::LIMIT_SETS, &sizes.limit_sets, true)
+        .override_global(globals::CONNECTION_SETS, &sizes.connection_sets, true)
+        .override_global(globals::FIXED_CLOCK, &fixed_clock, true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .load(OBJECT)
         .map_err(|error| Error::Load(Box::new(error)))
@@ -160,7 +186,7 @@ fn interruptible(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(
 fn write_abi(staged: &Staged<'_>) -> Result<(), Error> {
     let data = open_map(maps::CONTROL, &staged.map(maps::CONTROL))?;
     let control = MappedMut::<Control>::new(maps::CONTROL, data.fd().as_fd(), 1)?;
-    let value = Control { abi: ABI_VERSION, ..Control::default() };
+    let value = Control { abi: ABI_VERSION, limit_seed: random_seed()?, ..Control::default() };
     shape::stored(maps::CONTROL, control.store(0, &value))
 }
 

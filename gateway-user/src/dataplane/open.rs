@@ -4,11 +4,13 @@ use super::arena::Arena;
 use super::clock::ClockSource;
 use super::flows::Memo;
 use super::ledger::Ledger;
+use super::limits::LimitMaps;
 use super::links;
 use super::live::Live;
 use super::log::KernelLog;
 use super::mapped::{Mapped, MappedMut};
-use super::object::{self, Programs};
+use super::members::MemberTable;
+use super::object::{self, Programs, Sizes};
 use super::pins::{InterfacePin, Pins};
 use super::shape::{self, SHAPES};
 use super::stats::{Maps, Readers};
@@ -17,6 +19,7 @@ use aya::Ebpf;
 use aya::maps::MapData;
 use bytemuck::Pod;
 use gateway_common::abi::{ABI_VERSION, Control, maps, programs};
+use gateway_common::live::TABLE_LINE;
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -57,6 +60,14 @@ impl OpenMaps {
     fn memo_sets(&self) -> Result<u32, Error> {
         Ok(self.get(maps::MEMO)?.1 / self.cpus)
     }
+
+    fn sizes(&self) -> Result<Sizes, Error> {
+        Ok(Sizes {
+            memo_sets: self.memo_sets()?,
+            limit_sets: self.get(maps::KEYED)?.1,
+            connection_sets: self.get(maps::CONNECTIONS)?.1,
+        })
+    }
 }
 
 impl Dataplane {
@@ -76,7 +87,7 @@ impl Dataplane {
             let maps = OpenMaps::open(&pins, cpus)?;
             check_abi(&maps, &options.pin_dir)?;
             opened.notes = notes(&maps, options)?;
-            let loaded = replace_programs(&pins, options, maps.memo_sets()?)?;
+            let loaded = replace_programs(&pins, options, maps.sizes()?)?;
             opened.programs_replaced = loaded.is_some();
             loaded
         } else {
@@ -86,6 +97,7 @@ impl Dataplane {
         opened.interfaces = pins.interfaces()?;
         let mut dataplane = adopt(pins, opened, cpus, kernel_log)?;
         dataplane.set_flow_accounting(options.flow_accounting)?;
+        dataplane.tell_time()?;
         dataplane.set_sampling(options.sample_one_in, options.sample_drops_one_in)?;
         Ok(dataplane)
     }
@@ -104,7 +116,7 @@ fn adopt(
     let mut arena = Arena::new(arena_lines.len());
     let active = control.load_u64(0, std::mem::offset_of!(Control, active)).unwrap_or(0);
     let live = Live::adopt(&arena_lines, active, &mut arena)?;
-    opened.generation = Control::generation_of(active);
+    opened.generation = live.as_ref().map_or(0, |live| live.cold.generation);
     let ledger = if opened.adopted { Ledger::adopted() } else { Ledger::new() };
     let readers = Readers(Arc::new(Maps {
         cpus,
@@ -114,14 +126,23 @@ fn adopt(
         stats: open.read(maps::STATS)?,
         reasons: open.read(maps::REASONS)?,
         routes: open.read(maps::ROUTES)?,
+        targets: open.read(maps::TARGETS)?,
         memo: Memo { sets: open.read(maps::MEMO)?, addresses: open.read(maps::MEMO_ADDRESSES)? },
         telemetry: open.read(maps::TELEMETRY)?,
+        limits: LimitMaps {
+            counts: open.read(maps::LIMITS)?,
+            buckets: open.write(maps::BUCKETS)?,
+            keyed: open.write(maps::KEYED)?,
+            names: open.read(maps::KEYED_NAMES)?,
+            connections: open.read(maps::CONNECTIONS)?,
+        },
         clock: ClockSource::new(object::open_xdp(&pins, programs::CLOCK)?),
     }));
     Ok(Dataplane {
         programs: Programs::open(&pins)?,
         control,
         arena_lines,
+        members: MemberTable::open(open.write(maps::LIVE)?)?,
         interfaces: open.write(maps::INTERFACES)?,
         egress: open.write(maps::EGRESS)?,
         pins,
@@ -140,12 +161,12 @@ fn adopt(
 
 /// Loads this binary's programs over the pinned maps and puts them in the place of those that run,
 /// if they are of another build, or if a log is asked for, whose ring is a program's own.
-fn replace_programs(pins: &Pins, options: &Options, memo_sets: u32) -> Result<Option<Ebpf>, Error> {
+fn replace_programs(pins: &Pins, options: &Options, sizes: Sizes) -> Result<Option<Ebpf>, Error> {
     let same = pins.object()?.is_some_and(|found| found == object::digest(options.log_level));
     if same && options.log_level == 0 {
         return Ok(None);
     }
-    let mut ebpf = object::load_beside(pins, options, memo_sets)?;
+    let mut ebpf = object::load_beside(pins, options, sizes)?;
     for interface in pins.interfaces()? {
         let dir = pins.interface(&interface);
         for pin in InterfacePin::found(&dir) {
@@ -177,7 +198,11 @@ fn notes(maps: &OpenMaps, options: &Options) -> Result<Vec<String>, Error> {
         }
     };
     differs("arena_lines", maps.get(maps::ARENA)?.1, options.arena_lines);
-    differs("memo_sets_per_cpu", maps.memo_sets()?, options.memo_sets_per_cpu);
+    let sizes = maps.sizes()?;
+    differs("memo_sets_per_cpu", sizes.memo_sets, options.memo_sets_per_cpu);
+    differs("limit_sets", sizes.limit_sets, options.limit_sets);
+    differs("connection_sets", sizes.connection_sets, options.connection_sets);
+    differs("live_lines", maps.get(maps::LIVE)?.1 - TABLE_LINE, options.live_lines);
     Ok(notes)
 }
 

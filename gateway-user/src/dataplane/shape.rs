@@ -4,16 +4,20 @@
 use super::{Error, Options};
 use aya::maps::{MapData, MapType};
 use gateway_common::abi::{
-    Control, Count, Egress, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, Line, MAX_CPUS, MAX_INTERFACES,
-    MemoAddresses, MemoSet, REASONS_PER_CPU, ROUTE_COUNTERS, ReasonCount, STATS_PER_CPU, TELEMETRY_WORDS,
-    maps,
+    ARENA_LINES_MAX, Bucket, ConnectionSet, Control, Count, Egress, INTERFACE_INDEX_SPACE, Interface,
+    InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS, MAX_INTERFACES, MemoAddresses, MemoSet,
+    Neighbour, NextHop, REASONS_PER_CPU, ROUTE_COUNTERS, ReasonCount, STATS_PER_CPU, TELEMETRY_WORDS, maps,
 };
-use gateway_common::image::HEADER_LINES;
+use gateway_common::image::{HEADER_LINES, MAX_LIMITS, MAX_TARGETS};
+use gateway_common::live::TABLE_LINE;
 
 /// `BPF_F_MMAPABLE` of linux/bpf.h.
 const MMAPABLE: u32 = 1 << 10;
 /// The most elements that a `u32` index, and an array's size, allow.
 const ELEMENTS_MAX: u64 = 1 << 31;
+
+/// The most sets of keyed buckets, connections and live members: 1 GiB each.
+const SETS_MAX: u32 = 1 << 24;
 
 /// How many elements a map has.
 #[derive(Clone, Copy)]
@@ -24,6 +28,12 @@ enum Elements {
     Arena,
     /// By option `memo_sets_per_cpu`; the pinned map decides on adoption.
     Memo,
+    /// By option `live_lines`; the pinned map decides on adoption.
+    Live,
+    /// By option `limit_sets`; the pinned map decides on adoption.
+    Keyed,
+    /// By option `connection_sets`; the pinned map decides on adoption.
+    Connections,
     /// A ring buffer, by the object.
     Ring,
 }
@@ -37,7 +47,7 @@ pub(super) struct Shape {
 }
 
 /// Every map that outlives a program; the scratch memory is each program's own.
-pub(super) const SHAPES: [Shape; 12] = [
+pub(super) const SHAPES: [Shape; 21] = [
     array::<Control>(maps::CONTROL, Elements::Fixed(1)),
     array::<Line>(maps::ARENA, Elements::Arena),
     array::<Interface>(maps::INTERFACES, Elements::Fixed(INTERFACE_INDEX_SPACE as u32)),
@@ -48,6 +58,15 @@ pub(super) const SHAPES: [Shape; 12] = [
     array::<MemoSet>(maps::MEMO, Elements::Memo),
     array::<MemoAddresses>(maps::MEMO_ADDRESSES, Elements::Memo),
     array::<u64>(maps::TELEMETRY, Elements::PerCpu(TELEMETRY_WORDS as u32)),
+    array::<Line>(maps::LIVE, Elements::Live),
+    array::<Bucket>(maps::BUCKETS, Elements::Fixed(MAX_LIMITS as u32)),
+    array::<KeyedSet>(maps::KEYED, Elements::Keyed),
+    array::<KeyedNames>(maps::KEYED_NAMES, Elements::Keyed),
+    array::<LimitCount>(maps::LIMITS, Elements::PerCpu(MAX_LIMITS as u32)),
+    array::<ConnectionSet>(maps::CONNECTIONS, Elements::Connections),
+    array::<Count>(maps::TARGETS, Elements::PerCpu(MAX_TARGETS as u32)),
+    array::<Neighbour>(maps::NEIGHBOURS, Elements::Fixed(MAX_TARGETS as u32)),
+    array::<NextHop>(maps::NEXT_HOPS, Elements::PerCpu(MAX_TARGETS as u32)),
     Shape { name: maps::FLOWS, value_size: 0, elements: Elements::Ring },
     Shape { name: maps::EVENTS, value_size: 0, elements: Elements::Ring },
 ];
@@ -65,6 +84,9 @@ impl Shape {
             Elements::PerCpu(per_cpu) => Some(per_cpu.saturating_mul(cpus)),
             Elements::Arena => Some(options.arena_lines),
             Elements::Memo => Some(options.memo_sets_per_cpu.saturating_mul(cpus)),
+            Elements::Live => Some(TABLE_LINE + options.live_lines),
+            Elements::Keyed => Some(options.limit_sets),
+            Elements::Connections => Some(options.connection_sets),
         }
     }
 
@@ -91,6 +113,8 @@ impl Shape {
             Elements::PerCpu(per_cpu) => per_cpu.saturating_mul(cpus),
             Elements::Arena => found.max(HEADER_LINES + 1),
             Elements::Memo => (found / cpus).max(1).next_power_of_two().saturating_mul(cpus),
+            Elements::Live => TABLE_LINE + found.saturating_sub(TABLE_LINE).max(1).next_power_of_two(),
+            Elements::Keyed | Elements::Connections => found.max(1).next_power_of_two(),
             Elements::Ring => found,
         };
         is("its number of elements", found, expected)
@@ -102,15 +126,24 @@ pub(super) fn check_options(options: &Options, cpus: u32) -> Result<(), Error> {
     if cpus as usize > MAX_CPUS {
         return Err(Error::Cpus { found: cpus });
     }
-    if options.arena_lines < 4 * HEADER_LINES || u64::from(options.arena_lines) >= ELEMENTS_MAX {
-        let reason =
-            format!("{} lines; from {} to {}", options.arena_lines, 4 * HEADER_LINES, ELEMENTS_MAX - 1);
+    if options.arena_lines < 4 * HEADER_LINES || options.arena_lines > ARENA_LINES_MAX {
+        let reason = format!("{} lines; from {} to {ARENA_LINES_MAX}", options.arena_lines, 4 * HEADER_LINES);
         return Err(Error::Option { option: "arena_lines", reason });
     }
     let sets = options.memo_sets_per_cpu;
     if !sets.is_power_of_two() || u64::from(sets) * u64::from(cpus) >= ELEMENTS_MAX {
         let reason = format!("{sets} sets on {cpus} CPUs; a power of two below {ELEMENTS_MAX} in all");
         return Err(Error::Option { option: "memo_sets_per_cpu", reason });
+    }
+    for (option, lines) in [
+        ("live_lines", options.live_lines),
+        ("limit_sets", options.limit_sets),
+        ("connection_sets", options.connection_sets),
+    ] {
+        if !lines.is_power_of_two() || lines > SETS_MAX {
+            let reason = format!("{lines}; a power of two up to {SETS_MAX}");
+            return Err(Error::Option { option, reason });
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::clock::ClockSource;
 use super::flows::{FlowScan, Memo};
+use super::limits::LimitMaps;
 use super::mapped::Mapped;
 use super::{Clock, Error};
 use bytemuck::Pod;
@@ -9,7 +10,9 @@ use gateway_common::abi::{
     Control, Count, Hook, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, MAX_INTERFACES, ROUTE_COUNTERS,
     ReasonCount, TELEMETRY_WORDS, Telemetry, reason_index, stats_index,
 };
+use gateway_common::image::MAX_TARGETS;
 use gateway_common::reason::Reason;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What the kernel could not tell, and how the memo does; sums over all CPUs since the maps were made.
@@ -29,6 +32,20 @@ pub struct TelemetryCounts {
     pub memo_misses: u64,
     /// Packets whose mark could not be carried to tc, because the driver takes no metadata.
     pub metadata_refused: u64,
+    /// Keys of limits that took the place of a key still in debt.
+    pub keys_evicted: u64,
+    /// Connections that found no place in the table of open ones, and were refused.
+    pub connections_refused: u64,
+    /// Packets refused because too many CPUs changed their limit at once.
+    pub limit_contended: u64,
+    /// SYN cookies sent.
+    pub syn_cookies_sent: u64,
+    /// SYN cookies that came back.
+    pub syn_cookies_proven: u64,
+    /// RSTs to a route under attack that held no cookie.
+    pub syn_cookies_wrong: u64,
+    /// Packets that tc could not send where it was to.
+    pub sends_failed: u64,
 }
 
 /// The maps that the kernel writes.
@@ -40,8 +57,10 @@ pub(super) struct Maps {
     pub(super) stats: Mapped<InterfaceStats>,
     pub(super) reasons: Mapped<ReasonCount>,
     pub(super) routes: Mapped<Count>,
+    pub(super) targets: Mapped<Count>,
     pub(super) memo: Memo,
     pub(super) telemetry: Mapped<u64>,
+    pub(super) limits: LimitMaps,
     pub(super) clock: ClockSource,
 }
 
@@ -105,6 +124,19 @@ impl Readers {
         sum
     }
 
+    /// Packets and bytes that were sent to the target of this slot; zero for a slot that does not exist.
+    /// Bytes are those of the frames that came in.
+    #[must_use]
+    pub fn target_counts(&self, slot: u32) -> Count {
+        let mut sum = Count::default();
+        if (slot as usize) < MAX_TARGETS {
+            for count in self.per_cpu(&self.0.targets, |cpu| cpu * MAX_TARGETS as u32 + slot) {
+                add_count(&mut sum, &count);
+            }
+        }
+        sum
+    }
+
     /// Lost, evicted, hit and missed.
     #[must_use]
     pub fn telemetry(&self) -> TelemetryCounts {
@@ -119,6 +151,13 @@ impl Readers {
             flows_evicted: sum(Telemetry::FlowsEvicted),
             memo_misses: sum(Telemetry::MemoMisses),
             metadata_refused: sum(Telemetry::MetadataRefused),
+            keys_evicted: sum(Telemetry::KeysEvicted),
+            connections_refused: sum(Telemetry::ConnectionsRefused),
+            limit_contended: sum(Telemetry::LimitContended),
+            syn_cookies_sent: sum(Telemetry::SynCookiesSent),
+            syn_cookies_proven: sum(Telemetry::SynCookiesProven),
+            syn_cookies_wrong: sum(Telemetry::SynCookiesWrong),
+            sends_failed: sum(Telemetry::SendsFailed),
         }
     }
 
@@ -128,6 +167,19 @@ impl Readers {
     /// Where the kernel's clock cannot be read.
     pub fn flows_live(&self) -> Result<FlowScan, Error> {
         Ok(self.0.memo.scan(&self.clock()?))
+    }
+
+    /// TCP connections that look half open, by counter slot: flows in the memo that are not dropped, of
+    /// which no packet but a SYN was seen, the last of them at `oldest_ns` (`CLOCK_MONOTONIC`) or later.
+    ///
+    /// What the client's side shows: whether the server answered is not looked at, a SYN that a limit
+    /// refused is among them, and one whose flow has left the memo is not. It is no count of what a
+    /// server's stack holds, but rises with it.
+    ///
+    /// # Errors
+    /// Where the kernel's clock cannot be read.
+    pub fn half_open(&self, oldest_ns: u64) -> Result<HashMap<u32, u64>, Error> {
+        Ok(self.0.memo.half_open(&self.clock()?, oldest_ns))
     }
 
     /// Lines of the flow memo, all CPUs together.
@@ -147,8 +199,8 @@ impl Readers {
     /// The generation that judges now, 0 while no policy is loaded.
     #[must_use]
     pub fn generation(&self) -> u32 {
-        let offset = std::mem::offset_of!(Control, active);
-        self.0.control.load_u64(0, offset).map_or(0, Control::generation_of)
+        let offset = std::mem::offset_of!(Control, generation);
+        self.0.control.load_u64(0, offset).map_or(0, |word| word as u32)
     }
 
     /// Slot of the interface with this index, 0 if it is not governed. What events name.
@@ -162,7 +214,11 @@ impl Readers {
         }
     }
 
-    fn per_cpu<T: Pod>(&self, map: &Mapped<T>, index: impl Fn(u32) -> u32) -> impl Iterator<Item = T> {
+    pub(super) fn per_cpu<T: Pod>(
+        &self,
+        map: &Mapped<T>,
+        index: impl Fn(u32) -> u32,
+    ) -> impl Iterator<Item = T> {
         (0..self.0.cpus).filter_map(move |cpu| map.load(index(cpu)))
     }
 }

@@ -2,7 +2,14 @@
 
 use super::super::{Error, Mode};
 use super::*;
-use gateway_common::abi::Hook;
+use crate::compile::{PoolTables, Section};
+use crate::policy::{
+    Forward, Fragment, Label, LabelTest, Limit, Over, Per, Pool, Quantity, Range, Rate, RouteLimit, Target,
+    TcpFlags,
+};
+use gateway_common::abi::{Hook, Line};
+use gateway_common::image::{HEADER_LINES, HashOver, HeaderMore, MORE_LINE, PoolEntry, TargetEntry, u16_at};
+use std::sync::Arc;
 
 #[test]
 fn what_did_not_change_is_shared() {
@@ -12,10 +19,10 @@ fn what_did_not_change_is_shared() {
     let lines = image.lines() as u32;
     assert_eq!(dataplane.apply(&image, [1; 4], 1).unwrap().lines_written, lines);
     let again = dataplane.apply(&image, [2; 4], 2).unwrap();
-    assert_eq!((again.generation, again.lines_written), (2, 16));
+    assert_eq!((again.generation, again.lines_written), (2, HEADER_LINES));
     assert_eq!(dataplane.live().unwrap().digest, [2; 4]);
     let changed = dataplane.apply(&dropping(81), [3; 4], 3).unwrap();
-    assert!(changed.lines_written > 16 && changed.lines_written < lines, "{changed:?} of {lines}");
+    assert!(changed.lines_written > HEADER_LINES && changed.lines_written < lines, "{changed:?} of {lines}");
     assert_eq!(run(&dataplane, &udp(1, 81), 1).return_value, XDP_DROP);
     assert_eq!(run(&dataplane, &udp(1, 80), 1).return_value, XDP_PASS);
 }
@@ -73,12 +80,133 @@ fn the_arena_is_known_again_after_a_restart() {
     let image = image(routes, PolicyDefault::Pass);
     dataplane.apply(&image, [0; 4], 0).unwrap();
     let used = dataplane.map_sizes()[0].entries;
-    let live = dataplane.live.clone();
+    let found = |dataplane: &Dataplane| {
+        let live = dataplane.live.as_ref().unwrap();
+        (live.header, live.sections, live.cold, live.routes)
+    };
+    let live = found(&dataplane);
     drop(dataplane);
     let mut dataplane = dir.open();
     assert_eq!(dataplane.map_sizes()[0].entries, used);
-    assert_eq!(dataplane.live, live);
-    assert_eq!(dataplane.apply(&image, [0; 4], 0).unwrap().lines_written, 16);
+    assert_eq!(found(&dataplane), live);
+    assert_eq!(dataplane.apply(&image, [0; 4], 0).unwrap().lines_written, HEADER_LINES);
+}
+
+/// A policy that needs every section; its routes differ by the mark.
+fn everything(mark: u32) -> Policy {
+    let one = |first, last| Some(vec![Range { first, last }]);
+    let prefixes = |text: &str| Some(vec![text.parse().unwrap()]);
+    let routes = [
+        Match { labels: Some(LabelTest { names: vec!["l1".into()], all: false }), ..Match::default() },
+        Match { from: prefixes("10.1.0.0/16"), to: prefixes("2001:db8::/32"), ..Match::default() },
+        Match { port: one(1, 2), source_port: one(3, 4), vlan: one(5, 6), ..Match::default() },
+        Match { icmp_type: Some(vec![Range { first: 8, last: 8 }]), ..Match::default() },
+        Match { icmp_code: Some(vec![Range { first: 0, last: 3 }]), ..Match::default() },
+        Match {
+            tcp_flags: Some(vec![TcpFlags { set: 2, mask: 18 }]),
+            length: one(20, 99),
+            ..Match::default()
+        },
+        Match { dscp: Some(vec![Range { first: 46, last: 46 }]), ..Match::default() },
+        Match { fragment: Some(vec![Fragment::Later]), ..Match::default() },
+        Match { flow_label: Some(vec![Range { first: 1, last: 9 }]), ..Match::default() },
+        Match { ttl: Some(vec![Range { first: 0, last: 1 }]), ..Match::default() },
+    ];
+    let route = |(i, matches)| Route { mark: Some(mark), ..route(&format!("r{i}"), matches, Action::Pass) };
+    let mut policy = Policy::new(routes.into_iter().enumerate().map(route).collect(), PolicyDefault::Drop);
+    let label = |prefix| Label { prefixes: Arc::new(prefixes(prefix).unwrap_or_default()), file: None };
+    policy.labels.insert("l1".into(), label("10.0.0.0/8"));
+    policy.labels.insert("l2".into(), label("10.2.0.0/16"));
+    let rate = Rate { per_second: 1_000, burst: 100 };
+    let limit = Limit { quantity: Quantity::Packets(rate), per: Per::Label, over: Over::Count, ban: None };
+    policy.routes[0].limits = vec![RouteLimit::Own(limit)];
+    let target = |host, weight| Target { address: IpAddr::from([10, 0, 0, host]), weight };
+    let targets = [("v1".to_owned(), target(11, 95)), ("v2".to_owned(), target(12, 5))];
+    policy
+        .pools
+        .insert("web".into(), Pool { forward: Forward::L2, hash: HashOver::Source, targets: targets.into() });
+    policy
+}
+
+#[test]
+fn every_section_is_known_again_and_shared() {
+    let dir = PinDir::new();
+    let options = Options { arena_lines: 1 << 17, ..dir.options() };
+    let mut dataplane = Dataplane::open(&options).unwrap();
+    let policy = everything(1);
+    let labels = LabelTable::build(&policy.labels).unwrap();
+    let compiled = |policy: &Policy| {
+        let live_sets = [vec!["l2".to_owned()]];
+        let surroundings = Surroundings {
+            names: &TestNames,
+            labels: &labels,
+            live_sets: &live_sets,
+            pools: &PoolTables::default(),
+            ns_per_jiffy: 4_000_000,
+        };
+        compile::compile(policy, &surroundings).unwrap()
+    };
+    let image = compiled(&policy);
+    assert!(image.sections.iter().all(|section| !section.is_empty()));
+    assert_eq!(dataplane.apply(&image, [0; 4], 0).unwrap().lines_written, image.lines() as u32);
+    let used = dataplane.map_sizes()[0].entries;
+    drop(dataplane);
+
+    let mut dataplane = Dataplane::open(&options).unwrap();
+    assert_eq!(dataplane.map_sizes()[0].entries, used);
+    let routes = image.sections[Section::Routes as usize].len() as u32;
+    let applied = dataplane.apply(&compiled(&everything(2)), [0; 4], 0).unwrap();
+    assert_eq!(applied.lines_written, HEADER_LINES + routes);
+    // Now the table of the labels is known by its place in memory.
+    let live = dataplane.live.as_ref().unwrap();
+    let again = compiled(&policy);
+    let known = |section: Section| live.was_written_from(section as usize, &again.sections[section as usize]);
+    assert!(known(Section::Labels) && !known(Section::Routes));
+    assert_eq!(dataplane.apply(&image, [0; 4], 0).unwrap().lines_written, HEADER_LINES + routes);
+}
+
+#[test]
+fn pools_say_where_their_targets_and_tables_lie() {
+    let dir = PinDir::new();
+    let options = Options { arena_lines: 1 << 17, ..dir.options() };
+    let mut dataplane = Dataplane::open(&options).unwrap();
+    let mut policy = Policy::new(Vec::new(), PolicyDefault::Pass);
+    policy.pools = everything(1).pools;
+    let addresses = |dataplane: &Dataplane| -> Vec<u64> {
+        let line = |line| dataplane.arena_lines.load(line).unwrap();
+        let header = dataplane.live.as_ref().unwrap().header.first;
+        let more: HeaderMore = bytemuck::cast(line(header + MORE_LINE));
+        assert_eq!(more.pool_count, 2);
+        let pool: PoolEntry = bytemuck::cast(line(more.pools + 1));
+        let target =
+            |place: u32| bytemuck::cast::<Line, TargetEntry>(line(pool.targets + place)).address[0] >> 32;
+        let lines: Vec<Line> = (0..pool.size.div_ceil(32)).map(|i| line(pool.table + i)).collect();
+        let mut met: Vec<u64> =
+            (0..pool.size).map(|i| target(u16_at(&lines[..], 0, i).unwrap().into())).collect();
+        met.sort_unstable();
+        met.dedup();
+        met
+    };
+    let image = compiled(&policy);
+    assert_eq!(dataplane.apply(&image, [0; 4], 0).unwrap().lines_written, image.lines() as u32);
+    assert_eq!(addresses(&dataplane), [0x0a00_000b, 0x0a00_000c]);
+
+    // Another address: pool and target are written, the table stays.
+    let targets = &mut policy.pools.get_mut("web").unwrap().targets;
+    targets.get_mut("v2").unwrap().address = IpAddr::from([10, 0, 0, 13]);
+    let applied = dataplane.apply(&compiled(&policy), [0; 4], 0).unwrap();
+    assert_eq!(applied.lines_written, HEADER_LINES + 2 + 2);
+    assert_eq!(addresses(&dataplane), [0x0a00_000b, 0x0a00_000d]);
+
+    // Another weight: the table goes elsewhere, and the pool follows it.
+    let targets = &mut policy.pools.get_mut("web").unwrap().targets;
+    targets.get_mut("v2").unwrap().weight = 0;
+    dataplane.apply(&compiled(&policy), [0; 4], 0).unwrap();
+    assert_eq!(addresses(&dataplane), [0x0a00_000b]);
+    assert_eq!(dataplane.apply(&compiled(&policy), [0; 4], 0).unwrap().lines_written, HEADER_LINES);
+    drop(dataplane);
+    let mut dataplane = Dataplane::open(&options).unwrap();
+    assert_eq!(dataplane.apply(&compiled(&policy), [0; 4], 0).unwrap().lines_written, HEADER_LINES);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use super::super::{Error, FlowAccount, Mode, addresses};
 use super::*;
 use gateway_common::abi::{PacketEvent, Verdict};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -33,7 +35,7 @@ fn live_flows_are_seen_with_their_times() {
         assert_eq!(scan.unsettled, 0);
         let flow = merged(&scan.flows, 80);
         assert_eq!((flow.packets, flow.bytes), (3, 180));
-        assert_eq!((flow.verdict, flow.counter, flow.generation), (Verdict::Drop, COUNTER_FIRST_ROUTE, 1));
+        assert_eq!((flow.verdict, flow.counter, flow.stamp), (Verdict::Drop, COUNTER_FIRST_ROUTE, 1));
         assert_eq!(flow.reason.unwrap().name(), "route");
         assert_eq!(flow.id.source.to_string(), "10.0.0.1");
         assert_eq!(flow.id.destination.to_string(), "10.0.0.2");
@@ -132,4 +134,29 @@ fn sampled_packets_are_reported() {
         let now = dataplane.readers().clock().unwrap().now_ns();
         assert!(event.time_ns <= now && now - event.time_ns < 5_000_000_000);
     });
+}
+
+/// A quarter as many flows as the memo has lines: one in a hundred finds no place, and the others are
+/// known when they come again.
+#[test]
+fn flows_that_come_again_are_known() {
+    // Each CPU has a memo of its own.
+    let mut here = CpuSet::new();
+    here.set(0).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &here).unwrap();
+    let dir = PinDir::new();
+    let options = Options { memo_sets_per_cpu: 4_096, ..dir.options() };
+    let mut dataplane = Dataplane::open(&options).unwrap();
+    dataplane.apply(&dropping(53), [0; 4], 0).unwrap();
+    let flows = 2_048_u16;
+    let once = || {
+        for port in 0..flows {
+            run(&dataplane, &udp(1, 1_000 + port), 1);
+        }
+        dataplane.readers().telemetry().memo_misses
+    };
+    let first = once();
+    assert_eq!(first, u64::from(flows));
+    let again = once() - first;
+    assert!(again < u64::from(flows) / 30, "{again} of {flows} were not known");
 }

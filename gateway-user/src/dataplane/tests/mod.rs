@@ -3,13 +3,17 @@
 mod applying;
 mod attaching;
 mod flowing;
+mod full;
+mod limiting;
+mod members;
 mod opening;
 
 use super::{Dataplane, Options, Program, TestRunOutcome, remove};
-use crate::compile::{self, Image, Names};
-use crate::policy::{Action, Default as PolicyDefault, Malformed, Match, Policy, PortRange, Route};
+use crate::compile::{self, Image, LabelTable, Names, PoolTables, Surroundings};
+use crate::policy::{Action, Default as PolicyDefault, Match, Policy, PortRange, Route};
 use gateway_common::abi::COUNTER_FIRST_ROUTE;
 use nix::sched::{CloneFlags, unshare};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -86,10 +90,22 @@ impl Names for TestNames {
     fn counter_slot(&self, route: &str) -> u32 {
         COUNTER_FIRST_ROUTE + route.strip_prefix('r').unwrap().parse::<u32>().unwrap()
     }
+    fn limit_slot(&self, limit: &str) -> u32 {
+        1 + u32::from(limit.ends_with("syn"))
+    }
+    fn target_slot(&self, target: &str) -> u32 {
+        target.len() as u32
+    }
+    fn outer_source(&self, target: IpAddr) -> Option<IpAddr> {
+        Some(target)
+    }
+    fn label_number(&self, label: &str) -> u32 {
+        label.strip_prefix('l').unwrap().parse().unwrap()
+    }
 }
 
 fn route(name: &str, matches: Match, action: Action) -> Route {
-    Route { name: name.to_owned(), matches, mark: None, priority: None, action }
+    Route { matches, ..Route::new(name, action) }
 }
 
 /// Matches a destination port.
@@ -98,8 +114,19 @@ fn to_port(port: u16) -> Match {
 }
 
 fn image(routes: Vec<Route>, default: PolicyDefault) -> Image {
-    let policy = Policy { routes, default, malformed: Malformed::default() };
-    compile::compile(&policy, &TestNames).unwrap()
+    compiled(&Policy::new(routes, default))
+}
+
+fn compiled(policy: &Policy) -> Image {
+    let labels = LabelTable::build(&policy.labels).unwrap();
+    let surroundings = Surroundings {
+        names: &TestNames,
+        labels: &labels,
+        live_sets: &[],
+        pools: &PoolTables::default(),
+        ns_per_jiffy: 4_000_000,
+    };
+    compile::compile(policy, &surroundings).unwrap()
 }
 
 /// Passes all but the destination port `port`, under route `r0`.

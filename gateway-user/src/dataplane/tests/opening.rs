@@ -3,7 +3,7 @@
 use super::super::{Error, Mode, object_digest, pins};
 use super::*;
 use aya::maps::{Array, MapData};
-use gateway_common::abi::{Hook, maps};
+use gateway_common::abi::{ABI_VERSION, Hook, maps};
 use std::fs;
 
 #[test]
@@ -92,11 +92,16 @@ fn options_out_of_range_are_refused() {
     assert!(!dir.path().exists());
 }
 
+/// The folder of this version's pins.
+fn version() -> String {
+    format!("v{ABI_VERSION}")
+}
+
 #[test]
 fn a_map_of_another_shape_is_not_adopted() {
     let dir = PinDir::new();
     drop(dir.open());
-    let path = dir.path().join("v1/maps").join(maps::EGRESS);
+    let path = dir.path().join(version()).join("maps").join(maps::EGRESS);
     fs::remove_file(&path).unwrap();
     Array::<MapData, u64>::create(8, 1 << 10).unwrap().pin(&path).unwrap();
     match Dataplane::open(&dir.options()) {
@@ -113,7 +118,7 @@ fn the_state_of_another_version_is_not_touched() {
     drop(dir.open());
     fs::create_dir(dir.path().join("v99")).unwrap();
     assert!(matches!(Dataplane::open(&dir.options()), Err(Error::OtherAbi { .. })));
-    assert!(dir.path().join("v99").exists() && dir.path().join("v1/maps").exists());
+    assert!(dir.path().join("v99").exists() && dir.path().join(version()).join("maps").exists());
 }
 
 #[test]
