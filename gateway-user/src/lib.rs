@@ -10,3 +10,4 @@ pub mod flows;
 pub mod metrics;
 pub mod policy;
 pub mod store;
+pub mod talkers;

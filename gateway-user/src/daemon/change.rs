@@ -7,16 +7,19 @@
 //! ended on.
 
 use super::edit::{self, Edit};
-use super::governor::Governor;
+use super::governor::{Governor, Writer};
+use super::label_files::{Files, Reader};
 use super::live::{Document, Live, digest_text};
+use super::node_names::{NodeNames, Numbered, unsourced};
+use super::pools::{self, Weights};
 use super::report::{self, Findings};
 use super::{GovernError, diff::diff};
 use crate::api::types::{ApplyReport, CheckReport, DiffReport, Timing};
-use crate::compile::{Image, Names, compile};
-use crate::policy;
-use crate::store::{NewSlots, PolicyRecord, Slots};
-use gateway_common::abi::COUNTER_DEFAULT;
-use std::collections::HashMap;
+use crate::compile::{Image, LabelTable, PoolTables, Surroundings, compile};
+use crate::dataplane::source_addresses;
+use crate::policy::{self, Policy};
+use crate::store::{NewSlots, PolicyRecord, Used};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,6 +32,8 @@ pub enum Change {
         text: String,
         /// Where it came from.
         source: String,
+        /// Where its label files are.
+        files: Files,
     },
     /// The live policy, but for one route.
     Edit(Edit),
@@ -61,35 +66,9 @@ enum Pending {
 pub(super) struct Compiled {
     pub image: Image,
     pub new_slots: NewSlots,
-}
-
-/// What a document's names mean on this node.
-struct NodeNames<'a> {
-    routes: HashMap<&'a str, u32>,
-    interfaces: HashMap<&'a str, u8>,
-}
-
-impl<'a> NodeNames<'a> {
-    fn of(document: &'a Document, slots: &Slots, new: &NewSlots) -> NodeNames<'a> {
-        let routes = document.policy.routes.iter().map(|route| route.name.as_str());
-        let route = |name: &'a str| Some((name, slots.route(name).or_else(|| new.route(name))?));
-        let interface = |name: &'a str| Some((name, slots.interface(name).or_else(|| new.interface(name))?));
-        NodeNames {
-            routes: routes.filter_map(route).collect(),
-            interfaces: document.interfaces().filter_map(interface).collect(),
-        }
-    }
-}
-
-impl Names for NodeNames<'_> {
-    fn interface_slot(&self, name: &str) -> Option<u8> {
-        self.interfaces.get(name).copied()
-    }
-
-    fn counter_slot(&self, route: &str) -> u32 {
-        // Every route of the document has one.
-        self.routes.get(route).copied().unwrap_or(COUNTER_DEFAULT)
-    }
+    pub labels: Arc<LabelTable>,
+    pub live_sets: Vec<Vec<String>>,
+    pub weights: Weights,
 }
 
 impl Governor {
@@ -98,10 +77,22 @@ impl Governor {
     /// # Errors
     /// Where it is refused or fails; nothing has changed then.
     pub fn change(&self, change: Change, terms: Terms) -> Result<ApplyReport, GovernError> {
+        self.change_weighed(change, terms, None)
+    }
+
+    /// The same with these weights in the place of those that are live.
+    fn change_weighed(
+        &self,
+        change: Change,
+        terms: Terms,
+        weights: Option<Weights>,
+    ) -> Result<ApplyReport, GovernError> {
         let start = Instant::now();
         let mut timing = Timing::default();
         let pending = match change {
-            Change::Document { text, source } => Pending::Read(Box::new(read(&text, &source)?)),
+            Change::Document { text, source, files } => {
+                Pending::Read(Box::new(self.read(&text, &source, &files)?))
+            }
             Change::Edit(edit) => Pending::Edit(Box::new(edit)),
         };
         let mut writer = self.writer();
@@ -120,7 +111,9 @@ impl Governor {
         let now_live = if same {
             generation
         } else {
-            let compiled = self.compile(&candidate.document, &mut timing)?;
+            let weights = weights.or_else(|| live.as_ref().map(|live| Arc::clone(&live.weights)));
+            let weights = weights.unwrap_or_default();
+            let compiled = self.compile(&candidate.document, live.as_deref(), &weights, &mut timing)?;
             if terms.dry_run {
                 generation
             } else {
@@ -135,12 +128,14 @@ impl Governor {
     ///
     /// # Errors
     /// Where it would be refused.
-    pub fn check(&self, text: &str, source: &str) -> Result<CheckReport, GovernError> {
+    pub fn check(&self, text: &str, source: &str, files: &Files) -> Result<CheckReport, GovernError> {
         let start = Instant::now();
         let mut timing = Timing::default();
-        let mut candidate = read(text, source)?;
+        let mut candidate = self.read(text, source, files)?;
         timing.parse_us = micros(start);
-        let compiled = self.compile(&candidate.document, &mut timing)?;
+        let live = self.live();
+        let weights = live.as_ref().map(|live| Arc::clone(&live.weights)).unwrap_or_default();
+        let compiled = self.compile(&candidate.document, live.as_deref(), &weights, &mut timing)?;
         self.add_findings(&mut candidate);
         timing.total_us = micros(start);
         Ok(CheckReport {
@@ -157,8 +152,8 @@ impl Governor {
     ///
     /// # Errors
     /// Where it is not valid.
-    pub fn diff(&self, text: &str, source: &str) -> Result<DiffReport, GovernError> {
-        let mut candidate = read(text, source)?;
+    pub fn diff(&self, text: &str, source: &str, files: &Files) -> Result<DiffReport, GovernError> {
+        let mut candidate = self.read(text, source, files)?;
         self.add_findings(&mut candidate);
         let live = self.live();
         Ok(DiffReport {
@@ -173,22 +168,120 @@ impl Governor {
     /// # Errors
     /// As [`Governor::change`].
     pub(super) fn restore(&self, record: PolicyRecord) -> Result<u32, GovernError> {
-        let change = Change::Document { text: record.text, source: record.source };
-        self.change(change, Terms::default()).map(|report| report.generation)
+        let files = Files::Kept(record.details.label_files);
+        let change = Change::Document { text: record.text, source: record.source, files };
+        let weights = Arc::new(record.details.weights);
+        self.change_weighed(change, Terms::default(), Some(weights)).map(|report| report.generation)
     }
 
-    fn compile(&self, document: &Document, timing: &mut Timing) -> Result<Compiled, GovernError> {
-        let start = Instant::now();
-        let routes = document.policy.routes.iter().map(|route| route.name.as_str());
-        // Not held while compiling, which may take long.
-        let (names, new_slots) = {
-            let slots = self.slots();
-            let new = slots.plan(routes, document.interfaces())?;
-            (NodeNames::of(document, &slots, &new), new)
+    /// Makes the live policy live again, compiled for the live members that labels have now, and for the
+    /// weights of `live`.
+    ///
+    /// # Errors
+    /// Where it cannot be compiled for them; the live one stays.
+    pub(super) fn compile_again(&self, writer: &mut Writer, live: &Live) -> Result<(), GovernError> {
+        let Some(document) = &live.document else {
+            return Err(GovernError::UnknownPolicy { generation: live.generation });
         };
-        let image = compile(&document.policy, &names).map_err(GovernError::Compile)?;
+        let mut timing = Timing::default();
+        let compiled = self.compile(document, Some(live), &live.weights, &mut timing)?;
+        let candidate = Candidate {
+            document: Arc::clone(document),
+            digest: live.digest,
+            source: live.source.clone(),
+            findings: Findings::of_edit(),
+        };
+        self.go_live(writer, &candidate, compiled, &mut timing)?;
+        Ok(())
+    }
+
+    /// Compiles a document for this node; `live` is asked for the labels that it has compiled already.
+    fn compile(
+        &self,
+        document: &Document,
+        live: Option<&Live>,
+        weights: &Weights,
+        timing: &mut Timing,
+    ) -> Result<Compiled, GovernError> {
+        let start = Instant::now();
+        let weights = pools::of_policy(weights, &document.policy);
+        let policy = &*pools::weighed(&document.policy, &weights);
+        let numbered = Numbered::of(policy);
+        let used = Used {
+            routes: policy.routes.iter().map(|route| route.name.as_str()).collect(),
+            interfaces: document.interfaces().collect(),
+            limits: numbered.limits.iter().map(String::as_str).collect(),
+            targets: numbered.targets.iter().map(String::as_str).collect(),
+            labels: policy.labels.keys().map(String::as_str).collect(),
+        };
+        // Not held while compiling, which may take long.
+        let (mut names, new_slots) = {
+            let slots = self.slots();
+            let new = slots.plan(&used)?;
+            (NodeNames::of(document, &numbered, &slots, &new), new)
+        };
+        names.sources = source_addresses(unsourced(policy))?;
+        let labels =
+            match live.and_then(|live| live.labels.as_ref()).filter(|table| table.is_of(&policy.labels)) {
+                Some(table) => Arc::clone(table),
+                None => Arc::new(LabelTable::build(&policy.labels).map_err(GovernError::Compile)?),
+            };
+        let live_sets = self.live_sets(policy);
+        let ns_per_jiffy = self.readers.clock()?.ns_per_jiffy();
+        let no_pools = PoolTables::default();
+        let surroundings = Surroundings {
+            names: &names,
+            labels: &labels,
+            live_sets: &live_sets,
+            pools: live.and_then(|live| live.pools.as_deref()).unwrap_or(&no_pools),
+            ns_per_jiffy,
+        };
+        let image = compile(policy, &surroundings).map_err(GovernError::Compile)?;
         timing.compile_us = micros(start);
-        Ok(Compiled { image, new_slots })
+        Ok(Compiled { image, new_slots, labels, live_sets, weights })
+    }
+
+    /// The sets of labels of this policy that live members give to one source.
+    fn live_sets(&self, policy: &Policy) -> Vec<Vec<String>> {
+        let mine = |set: Vec<String>| -> Vec<String> {
+            set.into_iter().filter(|label| policy.labels.contains_key(label)).collect()
+        };
+        let sets: BTreeSet<Vec<String>> = self.members().sets().into_iter().map(mine).collect();
+        sets.into_iter().filter(|set| !set.is_empty()).collect()
+    }
+
+    /// Compiles the labels and the pools' tables of the live policy, where that was not needed yet.
+    pub(super) fn build_tables(&self) {
+        let Some(live) = self.live() else { return };
+        let Some(document) = live.document.as_ref().filter(|_| live.labels.is_none() || live.pools.is_none())
+        else {
+            return;
+        };
+        let labels = live.labels.clone().or_else(|| {
+            // What is live has been compiled once, so this does not fail; the next change would tell.
+            LabelTable::build(&document.policy.labels).ok().map(Arc::new)
+        });
+        let policy = pools::weighed(&document.policy, &live.weights);
+        let pools = Some(Arc::new(PoolTables::build(&policy.pools, &PoolTables::default())));
+        let _writer = self.writer();
+        if let Some(now) = self.live().filter(|now| now.generation == live.generation) {
+            self.set_live(Some(Live { labels, pools, ..Live::clone(&now) }));
+        }
+    }
+
+    /// Reads a document, warnings included.
+    fn read(&self, text: &str, source: &str, files: &Files) -> Result<Candidate, GovernError> {
+        let (policy, diagnostics) = policy::check_with(source, text, &Reader { governor: self, files });
+        let Some(policy) = policy else {
+            return Err(report::invalid(&format!("the policy from {source}"), &diagnostics));
+        };
+        let document = Document::new(text.to_owned(), policy);
+        Ok(Candidate {
+            digest: policy::digest_of(&document.canonical),
+            document: Arc::new(document),
+            source: source.to_owned(),
+            findings: Findings::of_document(diagnostics),
+        })
     }
 
     fn apply_report(
@@ -219,21 +312,6 @@ impl Governor {
     fn add_findings(&self, candidate: &mut Candidate) {
         report::add_node_findings(&mut candidate.findings, &candidate.document, &self.config.interfaces);
     }
-}
-
-/// Reads a document, warnings included.
-fn read(text: &str, source: &str) -> Result<Candidate, GovernError> {
-    let (policy, diagnostics) = policy::check(source, text);
-    let Some(policy) = policy else {
-        return Err(report::invalid(&format!("the policy from {source}"), &diagnostics));
-    };
-    let document = Document::new(text.to_owned(), policy);
-    Ok(Candidate {
-        digest: policy::digest_of(&document.canonical),
-        document: Arc::new(document),
-        source: source.to_owned(),
-        findings: Findings::of_document(diagnostics),
-    })
 }
 
 /// The live policy with one route changed.

@@ -1,5 +1,6 @@
 //! The kernel's monotonic clock against the calendar's.
 
+pub use crate::dataplane::monotonic_now_ns;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const NS_PER_SEC: u64 = 1_000_000_000;
@@ -9,14 +10,6 @@ const NS_PER_SEC: u64 = 1_000_000_000;
 pub fn unix_now() -> Duration {
     // A clock before 1970 is not set; 0 says so.
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// `CLOCK_MONOTONIC` now, nanoseconds.
-#[must_use]
-pub fn monotonic_now_ns() -> u64 {
-    let clock = nix::time::ClockId::CLOCK_MONOTONIC;
-    // It exists on every kernel, so this does not fail.
-    nix::time::clock_gettime(clock).map_or(0, |now| Duration::from(now).as_nanos() as u64)
 }
 
 /// Turns monotonic times into Unix times, by what both clocks say when it is made.

@@ -1,10 +1,25 @@
 //! The daemon's configuration, resolved: flags and configuration file merged, defaults filled in.
 
-use gateway_common::abi::MEMO_SETS_DEFAULT;
+use gateway_common::abi::{
+    CONNECTION_SETS_DEFAULT, CONNECTION_WAYS, KEYED_WAYS, LIMIT_SETS_DEFAULT, LIVE_LINES_DEFAULT, Line,
+    MEMO_SETS_DEFAULT,
+};
+use gateway_common::live::Member;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+/// Live members of labels in a line of their table.
+pub const LIVE_MEMBERS_A_LINE: u32 = (size_of::<Line>() / size_of::<Member>()) as u32;
+/// Sizes that the tables of limits and live members can have; the largest takes 1 GiB or less of memory.
+pub const TABLE_SIZES: &str = "a power of two from 256 to 16777216";
+
+/// Whether it is one of [`TABLE_SIZES`].
+#[must_use]
+pub fn is_table_size(entries: u32) -> bool {
+    entries.is_power_of_two() && (1 << 8..=1 << 24).contains(&entries)
+}
 
 /// How to attach to an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +91,12 @@ pub struct Config {
     pub arena_lines: u32,
     /// Sets (192 bytes, two flows each) of the flow memo of each CPU, a power of two.
     pub memo_sets: u32,
+    /// Live members of labels, a power of two; 32 bytes each.
+    pub live_members: u32,
+    /// Keys of limits, a power of two; 48 bytes each.
+    pub limit_keys: u32,
+    /// Open connections that limits count, a power of two; 16 bytes each.
+    pub limit_connections: u32,
     /// Whether flows are accounted for.
     pub flows: bool,
     /// Flows kept in the daemon's own table.
@@ -101,6 +122,9 @@ impl Default for Config {
             metrics: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 10300))),
             arena_lines: 1 << 20,
             memo_sets: MEMO_SETS_DEFAULT,
+            live_members: LIVE_LINES_DEFAULT * LIVE_MEMBERS_A_LINE,
+            limit_keys: LIMIT_SETS_DEFAULT * KEYED_WAYS as u32,
+            limit_connections: CONNECTION_SETS_DEFAULT * CONNECTION_WAYS as u32,
             flows: true,
             flow_table_entries: 1_000_000,
             flow_idle_secs: 300,
@@ -151,6 +175,15 @@ impl Config {
                     given: rate.to_string(),
                     right: "a number from 0 to 1",
                 });
+            }
+        }
+        for (key, entries) in [
+            ("live_members", self.live_members),
+            ("limit_keys", self.limit_keys),
+            ("limit_connections", self.limit_connections),
+        ] {
+            if !is_table_size(entries) {
+                return Err(ConfigError::Range { key, given: entries.to_string(), right: TABLE_SIZES });
             }
         }
         let sizes = [

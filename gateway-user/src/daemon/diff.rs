@@ -36,14 +36,19 @@ pub fn diff(old: Option<(&Policy, &str)>, new: (&Policy, &str)) -> PolicyDiff {
         diff.removed = gone.map(|route| route.name.clone()).collect();
     }
     diff.moved = moved(&stayed);
-    diff.settings_changed =
-        old.is_some_and(|(policy, _)| (policy.default, policy.malformed) != (new.0.default, new.0.malformed));
+    diff.settings_changed = old.is_some_and(|(policy, _)| settings_differ(policy, new.0));
     let old_text = old.map_or("", |(_, text)| text);
     if old_text != new.1 {
         let texts = TextDiff::configure().timeout(TEXT_TIME_MAX).diff_lines(old_text, new.1);
         diff.text = texts.unified_diff().context_radius(CONTEXT_LINES).header("live", "new").to_string();
     }
     diff
+}
+
+/// Whether anything but the routes is different.
+fn settings_differ(old: &Policy, new: &Policy) -> bool {
+    let of = |policy: &Policy| (policy.default, policy.malformed, policy.verify_checksums);
+    of(old) != of(new) || old.limits != new.limits || old.labels != new.labels || old.pools != new.pools
 }
 
 /// The fewest names that must have moved for old places to stand in this order: those outside of a

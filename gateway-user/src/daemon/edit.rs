@@ -2,7 +2,7 @@
 
 use super::{GovernError, report, spec};
 use crate::api::types::{self, RoutePatch, RouteSpec};
-use crate::policy::{Default, EditError, Malformed, Policy, Position};
+use crate::policy::{Default, EditError, Policy, Position};
 
 /// A change of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,14 +10,14 @@ pub enum Edit {
     /// A new route.
     Add {
         /// The route.
-        route: RouteSpec,
+        route: Box<RouteSpec>,
         /// Where it goes.
         position: types::Position,
     },
     /// A route in the place of the one with its name, or behind all others if there is none.
     Put {
         /// The route.
-        route: RouteSpec,
+        route: Box<RouteSpec>,
     },
     /// Parts of a route.
     Patch {
@@ -36,7 +36,7 @@ pub enum Edit {
 /// What a first route is added to where no policy is live: it changes nothing for other packets.
 #[must_use]
 pub fn empty_policy() -> Policy {
-    Policy { routes: Vec::new(), default: Default::Pass, malformed: Malformed::default() }
+    Policy::new(Vec::new(), Default::Pass)
 }
 
 impl Edit {
@@ -119,11 +119,11 @@ mod tests {
 
     fn route(name: &str, action: ActionSpec) -> RouteSpec {
         let matches = MatchSpec { protocol: Some(vec!["tcp".into()]), ..MatchSpec::default() };
-        RouteSpec { name: name.into(), matches, mark: None, priority: None, action }
+        RouteSpec { matches, ..RouteSpec::new(name, action) }
     }
 
     fn add(policy: Policy, name: &str, position: types::Position) -> Result<Policy, GovernError> {
-        Edit::Add { route: route(name, ActionSpec::Pass), position }.apply(policy)
+        Edit::Add { route: Box::new(route(name, ActionSpec::Pass)), position }.apply(policy)
     }
 
     fn names(policy: &Policy) -> Vec<&str> {
@@ -143,7 +143,7 @@ mod tests {
 
         let mut policy = policy;
         for name in ["a", "b", "c", "d"] {
-            policy = Edit::Put { route: route(name, ActionSpec::Drop) }.apply(policy).unwrap();
+            policy = Edit::Put { route: Box::new(route(name, ActionSpec::Drop)) }.apply(policy).unwrap();
         }
         assert_eq!(names(&policy), ["a", "b", "c", "d"]);
         assert!(policy.routes.iter().all(|route| route.action == crate::policy::Action::Drop));
@@ -171,7 +171,7 @@ mod tests {
     fn a_wrong_route_is_refused_with_its_diagnostics() {
         let mut bad = route("bad", ActionSpec::Pass);
         bad.matches.port = Some(vec!["99999".into()]);
-        let error = Edit::Put { route: bad }.apply(empty_policy()).unwrap_err();
+        let error = Edit::Put { route: Box::new(bad) }.apply(empty_policy()).unwrap_err();
         assert!(
             matches!(error, GovernError::Invalid { errors: 1, diagnostics, .. } if diagnostics.len() == 1)
         );

@@ -6,6 +6,7 @@ use crate::compile::CompileError;
 use crate::dataplane;
 use crate::policy::EditError;
 use crate::store::{SlotError, StoreError};
+use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -59,6 +60,39 @@ pub enum GovernError {
         /// The name.
         name: String,
     },
+    /// The live policy holds no such limit.
+    #[error("no limit is named `{name}`")]
+    NoSuchLimit {
+        /// The name.
+        name: String,
+    },
+    /// The live policy holds no such pool.
+    #[error("no pool is named `{name}`")]
+    NoSuchPool {
+        /// The name.
+        name: String,
+    },
+    /// The pool has no such target.
+    #[error("pool `{pool}` has no target `{name}`")]
+    NoSuchTarget {
+        /// The pool.
+        pool: String,
+        /// The target.
+        name: String,
+    },
+    /// What was named is no key of the limit.
+    #[error("`{key}` is no key of limit `{limit}`: {reason}")]
+    InvalidKey {
+        /// The limit.
+        limit: String,
+        /// As it was given.
+        key: String,
+        /// What would be one.
+        reason: String,
+    },
+    /// A label's members cannot be changed that way.
+    #[error(transparent)]
+    Label(#[from] LabelError),
     /// The generation number is used up.
     #[error("there have been 4294967295 generations: start over with `gateway detach`")]
     GenerationsUsedUp,
@@ -79,6 +113,63 @@ pub enum GovernError {
     },
 }
 
+/// Why the live members of a label were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelError {
+    /// No label has this name.
+    #[error("no label is named `{name}`")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// What was probably meant.
+        meant: Option<String>,
+    },
+    /// What is to be taken out is not there.
+    #[error("`{name}` has no live {} {}", if prefixes.len() == 1 { "member" } else { "members" }, listed(prefixes))]
+    NoMembers {
+        /// The label.
+        name: String,
+        /// The prefixes.
+        prefixes: Vec<IpNet>,
+        /// Whether one of them is the policy's.
+        in_policy: bool,
+    },
+    /// Sources would carry more labels than a packet's look-up tells apart.
+    #[error(
+        "sources in {prefix} would carry {} labels by live members ({}), and {} are the most",
+        labels.len(), labels.join(", "), gateway_common::live::MAX_LABELS
+    )]
+    TooMany {
+        /// The sources.
+        prefix: IpNet,
+        /// The labels.
+        labels: Vec<String>,
+    },
+    /// No time to live is that short or long.
+    #[error("a time to live of {secs} seconds; it is 1 second to 365 days")]
+    Ttl {
+        /// The time to live, seconds.
+        secs: u64,
+    },
+    /// No prefix is named.
+    #[error("no prefix is named")]
+    NoPrefix,
+    /// Something that is no prefix.
+    #[error("{text:?} is neither an address nor a prefix")]
+    Prefix {
+        /// It.
+        text: String,
+    },
+}
+
+/// The first few prefixes.
+fn listed(prefixes: &[IpNet]) -> String {
+    const LISTED: usize = 5;
+    let texts: Vec<String> = prefixes.iter().take(LISTED).map(ToString::to_string).collect();
+    let more = prefixes.len().saturating_sub(LISTED);
+    if more == 0 { texts.join(", ") } else { format!("{}, and {more} more", texts.join(", ")) }
+}
+
 /// Why the daemon could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -94,6 +185,9 @@ pub enum RunError {
     /// An interface found no slot.
     #[error(transparent)]
     Slots(#[from] SlotError),
+    /// The members of labels cannot be put in force.
+    #[error("the members of labels cannot be put in force: {0}")]
+    Members(#[source] Box<GovernError>),
     /// The policy file cannot be read.
     #[error("cannot read the policy {}: {source}", path.display())]
     PolicyFile {

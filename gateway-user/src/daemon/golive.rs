@@ -4,11 +4,12 @@ use super::GovernError;
 use super::change::{Candidate, Compiled, micros};
 use super::clock::unix_now;
 use super::governor::{Governor, Writer};
+use super::label_files;
 use super::live::{Document, Live};
 use super::start;
 use crate::api::types::Timing;
-use crate::store::{self, NewSlots, PolicyRecord};
-use std::collections::BTreeSet;
+use crate::store::{self, Details, NewSlots, PolicyRecord};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,7 +26,7 @@ impl Governor {
         timing: &mut Timing,
     ) -> Result<u32, GovernError> {
         let Candidate { document, digest, source, .. } = candidate;
-        let Compiled { image, new_slots } = compiled;
+        let Compiled { image, new_slots, labels, live_sets, weights } = compiled;
         let store_start = Instant::now();
         self.confirm_again(writer)?;
         let last = writer.dataplane()?.live().map_or(0, |live| live.generation);
@@ -35,9 +36,16 @@ impl Governor {
             text: document.text.clone(),
             source: source.clone(),
             applied_at_unix_secs: unix_now().as_secs(),
+            details: Details {
+                label_files: label_files::of(&document.policy).map(|(file, _)| file).collect(),
+                live_sets: live_sets.clone(),
+                weights: BTreeMap::clone(&weights),
+            },
         };
         let applied_at_unix_secs = record.applied_at_unix_secs;
         let prepared = store::Candidate { record, slots: new_slots };
+        let files = label_files::of(&document.policy).map(|(file, prefixes)| (file.digest, prefixes));
+        writer.store.keep_label_files(files)?;
         writer.store.prepare(&prepared)?;
         timing.store_us = micros(store_start);
 
@@ -62,6 +70,10 @@ impl Governor {
             applied_at_unix_secs,
             routes: document.policy.routes.len() as u32,
             document: Some(Arc::clone(document)),
+            labels: Some(labels),
+            live_sets,
+            pools: Some(Arc::clone(image.pool_tables())),
+            weights,
         }));
         self.clear_notice(start::SUBJECT);
         self.publish_interfaces(writer);

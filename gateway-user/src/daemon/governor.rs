@@ -3,14 +3,18 @@
 //! Changes go one after the other, under one lock that is held by a blocking thread. What readers
 //! need is published beside it, so that no reader waits for a change.
 
-use super::clock::unix_now;
+use super::clock::{monotonic_now_ns, unix_now};
 use super::events::EventLog;
 use super::interfaces::InterfaceState;
+use super::limits::LiveLimits;
 use super::live::Live;
+use super::members::Members;
+use super::talkers::lost;
 use super::{Config, GovernError, kernel_log_level};
 use crate::dataplane::{Dataplane, MapSize, Readers, object_digest};
 use crate::flows::Table;
 use crate::store::{Candidate, Slots, Store};
+use crate::talkers::Talkers;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
@@ -37,10 +41,14 @@ pub struct Governor {
     writer: Mutex<Writer>,
     live: RwLock<Option<Arc<Live>>>,
     slots: RwLock<Slots>,
+    members: RwLock<Members>,
     interfaces: RwLock<BTreeMap<String, InterfaceState>>,
     map_sizes: RwLock<Vec<MapSize>>,
     notices: RwLock<BTreeMap<String, String>>,
     flows: Mutex<Table>,
+    talkers: Mutex<Talkers>,
+    /// Of a generation.
+    limits: Mutex<Option<(u32, Arc<LiveLimits>)>>,
     pub(super) events: EventLog,
     course: watch::Sender<Course>,
 }
@@ -63,8 +71,10 @@ impl Writer {
 
 impl Governor {
     pub(super) fn new(config: Config, dataplane: Dataplane, store: Store, slots: Slots) -> Governor {
+        let readers = dataplane.readers();
+        let talkers = Talkers::new(monotonic_now_ns(), lost(&readers));
         Governor {
-            readers: dataplane.readers(),
+            readers,
             started_at_unix_secs: unix_now().as_secs(),
             adopted: dataplane.opened().adopted,
             object: object_digest(kernel_log_level()),
@@ -72,9 +82,12 @@ impl Governor {
             writer: Mutex::new(Writer { dataplane: Some(dataplane), store, unconfirmed: None }),
             live: RwLock::new(None),
             slots: RwLock::new(slots),
+            members: RwLock::new(Members::default()),
             interfaces: RwLock::new(BTreeMap::new()),
             notices: RwLock::new(BTreeMap::new()),
             flows: Mutex::new(Table::new(config.flow_table_entries)),
+            talkers: Mutex::new(talkers),
+            limits: Mutex::new(None),
             events: EventLog::default(),
             course: watch::Sender::new(Course::Govern),
             config,
@@ -110,8 +123,27 @@ impl Governor {
         self.slots.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Live members of labels. Only who holds the writer changes them; what is not written down yet may
+    /// be among them for a moment.
+    pub(super) fn members(&self) -> RwLockReadGuard<'_, Members> {
+        self.members.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn members_mut(&self) -> RwLockWriteGuard<'_, Members> {
+        self.members.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn flows(&self) -> &Mutex<Table> {
         &self.flows
+    }
+
+    pub(super) fn talkers(&self) -> &Mutex<Talkers> {
+        &self.talkers
+    }
+
+    /// What [`Governor::live_limits`] found last.
+    pub(super) fn known_limits(&self) -> &Mutex<Option<(u32, Arc<LiveLimits>)>> {
+        &self.limits
     }
 
     /// Interfaces that are governed, to be governed, or redirected to, by name.

@@ -1,7 +1,10 @@
 //! The live policy as the daemon knows it, and the marks that tell policies apart.
 
+use super::pools::Weights;
 use crate::api::types::{PolicyDocument, PolicySummary};
-use crate::policy::{self, Policy};
+use crate::compile::{LabelTable, PoolTables};
+use crate::policy::{self, Label, Policy};
+use ipnet::IpNet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -20,6 +23,15 @@ pub struct Live {
     pub routes: u32,
     /// What it says; nothing if it was found in the kernel and the store does not know it.
     pub document: Option<Arc<Document>>,
+    /// Its labels, compiled; nothing while they were not needed since the daemon started.
+    pub labels: Option<Arc<LabelTable>>,
+    /// The sets of labels that live members may give to one source, which it is compiled for: sorted
+    /// names.
+    pub live_sets: Vec<Vec<String>>,
+    /// The tables of its pools; nothing while they were not needed since the daemon started.
+    pub pools: Option<Arc<PoolTables>>,
+    /// Weights that targets have in the place of the policy's.
+    pub weights: Weights,
 }
 
 /// A policy's text and meaning.
@@ -48,10 +60,15 @@ impl Document {
         Document { text, canonical, policy }
     }
 
-    /// Names of the interfaces that the policy matches on or redirects to.
+    /// Names of the interfaces that the policy matches on, `not` included, or redirects to.
     pub fn interfaces(&self) -> impl Iterator<Item = &str> {
-        let matched = self.policy.routes.iter().filter_map(|route| route.matches.interface.as_ref());
-        matched.flatten().map(String::as_str).chain(self.targets())
+        let matches = self.policy.routes.iter().map(|route| &route.matches);
+        let matched = matches.flat_map(|matches| std::iter::once(matches).chain(matches.not.as_deref()));
+        matched
+            .filter_map(|matches| matches.interface.as_ref())
+            .flatten()
+            .map(String::as_str)
+            .chain(self.targets())
     }
 
     /// Names of the interfaces that the policy redirects to.
@@ -64,6 +81,38 @@ impl Document {
 }
 
 impl Live {
+    /// A label that it names.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&Label> {
+        self.document.as_ref()?.policy.labels.get(name)
+    }
+
+    /// Whether it judges sources right that carry these sets of labels by live members, which are these
+    /// (prefix and label). Labels that it does not name make no difference to it.
+    #[must_use]
+    pub fn is_compiled_for<'s>(
+        &self,
+        sets: impl IntoIterator<Item = &'s Vec<String>>,
+        members: impl IntoIterator<Item = (IpNet, &'s str)>,
+    ) -> bool {
+        let mut alone = Vec::new();
+        let known = sets.into_iter().all(|set| {
+            let mine: Vec<&String> = set.iter().filter(|label| self.label(label).is_some()).collect();
+            let covers = |known: &Vec<String>| mine.iter().all(|label| known.contains(label));
+            if mine.is_empty() || self.live_sets.iter().any(covers) {
+                return true;
+            }
+            alone.extend(mine.first().map(|label| label.as_str()));
+            mine.len() == 1
+        });
+        // For a label alone it always is, but only where no prefix of the policy gives another one.
+        let clear = |table: &LabelTable| {
+            let mut of_these = members.into_iter().filter(|(_, label)| alone.contains(label));
+            of_these.all(|(prefix, _)| table.is_clear_of(&prefix))
+        };
+        known && (alone.is_empty() || self.labels.as_deref().is_some_and(clear))
+    }
+
     /// For status.
     #[must_use]
     pub fn summary(&self) -> PolicySummary {

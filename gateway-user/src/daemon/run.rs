@@ -1,13 +1,17 @@
 //! The daemon's life: up, governing, down. Down leaves the programs governing.
 
+use super::config::LIVE_MEMBERS_A_LINE;
 use super::governor::{Course, Governor};
 use super::start::settle_candidate;
 use super::{Config, RunError, rights, tasks};
 use crate::api;
 use crate::dataplane::{Dataplane, KernelLog, LinkWatcher, Options};
 use crate::metrics;
-use crate::store::Store;
-use gateway_common::abi::{COUNTER_FIRST_ROUTE, ROUTE_COUNTERS};
+use crate::store::{Store, Used};
+use gateway_common::abi::{
+    CONNECTION_WAYS, COUNTER_FIRST_ROUTE, Count, KEYED_WAYS, LimitCount, ROUTE_COUNTERS,
+};
+use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 use nix::net::if_::if_nametoindex;
 use sd_notify::NotifyState;
 use std::net::TcpListener;
@@ -38,7 +42,11 @@ pub fn run(config: Config) -> Result<(), RunError> {
         .map_err(|error| RunError::Socket { path: config.socket.clone(), reason: error.to_string() })?;
     let metrics = config.metrics.map(bind_metrics).transpose()?;
     let governor = Arc::new(open(config)?);
-    let started = governor.start_policy().and_then(|()| governor.govern_interfaces());
+    let started = governor
+        .start_members()
+        .map_err(|error| RunError::Members(Box::new(error)))
+        .and_then(|()| governor.start_policy())
+        .and_then(|()| governor.govern_interfaces());
     if let Err(error) = started {
         if !governor.adopted
             && let Err(left) = governor.detach()
@@ -74,6 +82,9 @@ fn open(config: Config) -> Result<Governor, RunError> {
     let dataplane = Dataplane::open(&Options {
         arena_lines: config.arena_lines,
         memo_sets_per_cpu: config.memo_sets,
+        live_lines: config.live_members / LIVE_MEMBERS_A_LINE,
+        limit_sets: config.limit_keys / KEYED_WAYS as u32,
+        connection_sets: config.limit_connections / CONNECTION_WAYS as u32,
         flow_accounting: config.flows,
         sample_one_in,
         sample_drops_one_in,
@@ -88,6 +99,7 @@ fn open(config: Config) -> Result<Governor, RunError> {
         interfaces = ?opened.interfaces,
         "data plane open"
     );
+    let first_free = |used: Option<u32>| used.map_or(0, |slot| slot + 1);
     settle_candidate(&store, dataplane.live().as_ref())?;
     let mut slots = store.slots()?;
     if opened.adopted {
@@ -95,13 +107,19 @@ fn open(config: Config) -> Result<Governor, RunError> {
         let counted = (COUNTER_FIRST_ROUTE..ROUTE_COUNTERS as u32)
             .rev()
             .find(|slot| readers.route_counts(*slot).packets > 0);
+        let limited =
+            (1..MAX_LIMITS as u32).rev().find(|slot| readers.limit_counts(*slot) != LimitCount::default());
+        let sent_to =
+            (1..MAX_TARGETS as u32).rev().find(|slot| readers.target_counts(*slot) != Count::default());
         let slot_of = |name: &String| readers.slot_of(if_nametoindex(name.as_str()).unwrap_or(0));
         let interfaces = opened.interfaces.iter().map(|name| (name.as_str(), slot_of(name)));
-        let found = slots.plan_for_found(counted.map_or(0, |slot| slot + 1), interfaces);
+        let found =
+            slots.plan_for_found(first_free(counted), first_free(limited), first_free(sent_to), interfaces);
         store.keep_slots(&found)?;
         slots.add(found);
     }
-    let new = slots.plan(std::iter::empty(), config.interfaces.iter().map(String::as_str))?;
+    let interfaces = config.interfaces.iter().map(String::as_str).collect();
+    let new = slots.plan(&Used { interfaces, ..Used::default() })?;
     store.keep_slots(&new)?;
     slots.add(new);
     let governor = Governor::new(config, dataplane, store, slots);
@@ -170,6 +188,9 @@ fn start_tasks(governor: &Arc<Governor>) -> Result<Vec<JoinHandle<()>>, RunError
         tokio::spawn(tasks::read_flows(Arc::clone(governor), flows)),
         tokio::spawn(tasks::read_events(Arc::clone(governor), events)),
         tokio::spawn(tasks::expire_flows(Arc::clone(governor))),
+        tokio::spawn(tasks::turn_talkers(Arc::clone(governor))),
+        tokio::spawn(tasks::sweep_members(Arc::clone(governor))),
+        tokio::spawn(tasks::build_tables(Arc::clone(governor))),
         tokio::spawn(tasks::watch_links(Arc::clone(governor), LinkWatcher::new()?)),
     ];
     tasks.extend(kernel_log.map(|log| tokio::spawn(carry_log(log))));

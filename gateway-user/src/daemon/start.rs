@@ -6,8 +6,11 @@
 
 use super::change::{Change, Terms};
 use super::governor::Governor;
+use super::label_files::{Files, Reader};
 use super::live::{Document, Live};
+use super::pools::Weights;
 use super::{GovernError, RunError};
+use crate::compile::LabelTable;
 use crate::dataplane::{Dataplane, LivePolicy};
 use crate::policy;
 use crate::store::{PolicyRecord, Store, StoreError};
@@ -56,7 +59,13 @@ impl Governor {
     fn keep(&self, found: &LivePolicy, record: PolicyRecord) {
         let mut live = unknown(found);
         live.source = record.source;
-        match policy::parse(&live.source, &record.text) {
+        let is_compiled_record = record.generation == found.generation;
+        if is_compiled_record {
+            live.live_sets = record.details.live_sets;
+        }
+        live.weights = Arc::new(record.details.weights);
+        let files = Files::Kept(record.details.label_files);
+        match policy::parse_with(&live.source, &record.text, &Reader { governor: self, files: &files }) {
             Ok(policy) => live.document = Some(Arc::new(Document::new(record.text, policy))),
             // Written by another version; it judges all the same.
             Err(error) => self.notice(SUBJECT, format!("the stored policy cannot be read any more: {error}")),
@@ -70,7 +79,30 @@ impl Governor {
         if let Some(file) = &self.config.policy {
             self.compare_with_file(file, found);
         }
-        self.set_live(Some(live));
+        let weighed = live.document.is_none() || is_compiled_record || live.weights.is_empty();
+        let right = self.knows_its_members(&mut live) && weighed;
+        self.set_live(Some(live.clone()));
+        if !right && let Err(error) = self.compile_again(&mut self.writer(), &live) {
+            let text = format!(
+                "the live policy does not know of all members of its labels, or all weights: {error}"
+            );
+            self.notice(SUBJECT, text);
+        }
+    }
+
+    /// Whether what judges is compiled for all live members. Where prefixes must be asked for that, they
+    /// are compiled; a policy that nobody knows cannot be compiled again in any case.
+    fn knows_its_members(&self, live: &mut Live) -> bool {
+        let Some(document) = &live.document else { return true };
+        let members = self.members();
+        let sets = members.sets();
+        let all = || members.iter().map(|(prefix, label, _)| (prefix, label));
+        if live.is_compiled_for(&sets, all()) {
+            return true;
+        }
+        // Where this fails, compiling the policy again says why.
+        live.labels = LabelTable::build(&document.policy.labels).ok().map(Arc::new);
+        live.is_compiled_for(&sets, all())
     }
 
     /// Says so where the configured file is not what is live.
@@ -83,7 +115,8 @@ impl Governor {
                     .notice(SUBJECT, format!("{name} cannot be read: {error}; the live policy is kept"));
             }
         };
-        match policy::parse(&name, &text) {
+        let files = Files::in_folder_of(file);
+        match policy::parse_with(&name, &text, &Reader { governor: self, files: &files }) {
             Ok(policy) if policy::digest(&policy) == found.digest => {}
             Ok(_) => self.notice(
                 SUBJECT,
@@ -122,7 +155,8 @@ impl Governor {
     fn apply_file(&self, file: &Path) -> Result<(), RunError> {
         let text = std::fs::read_to_string(file)
             .map_err(|source| RunError::PolicyFile { path: file.to_owned(), source })?;
-        let change = Change::Document { text, source: file.display().to_string() };
+        let source = file.display().to_string();
+        let change = Change::Document { text, source, files: Files::in_folder_of(file) };
         let report =
             self.change(change, Terms::default()).map_err(|error| RunError::Policy(Box::new(error)))?;
         for warning in report.warnings {
@@ -171,5 +205,9 @@ fn unknown(found: &LivePolicy) -> Live {
         applied_at_unix_secs: found.applied_at_unix_secs,
         routes: found.routes,
         document: None,
+        labels: None,
+        live_sets: Vec::new(),
+        pools: None,
+        weights: Weights::default(),
     }
 }

@@ -10,7 +10,7 @@ use crate::api::types::{
 };
 use crate::dataplane::{FlowId, addresses};
 use crate::flows::{Account, Filter, Order, Selection, select};
-use gateway_common::abi::{Hook, UNSET, Verdict};
+use gateway_common::abi::{EventKind, Hook, UNSET, Verdict};
 use gateway_common::packet::flags;
 use gateway_common::reason::Reason;
 use std::sync::PoisonError;
@@ -107,19 +107,19 @@ impl Governor {
             verdict: account.verdict.name().to_owned(),
             reason: account.reason.map(|reason| reason.name().to_owned()),
             route: self.route_name(account.counter),
-            generation: account.generation,
             mark: Some(account.mark).filter(|mark| *mark != UNSET),
             priority: Some(account.priority).filter(|priority| *priority != UNSET),
-            redirect: (account.verdict == Verdict::Redirect)
+            // A pool's targets lie behind any interface.
+            redirect: (account.verdict == Verdict::Redirect && account.egress_slot != 0)
                 .then(|| self.interface_name(account.egress_slot)),
         }
     }
 
-    /// The newest events.
+    /// The newest events, or alerts alone.
     #[must_use]
-    pub fn event_list(&self, limit: usize) -> EventList {
+    pub fn event_list(&self, limit: usize, alerts_only: bool) -> EventList {
         let calendar = Calendar::now();
-        let newest = self.events.newest(limit);
+        let newest = self.events.newest(limit, alerts_only);
         let events = newest.iter().map(|seen| self.event(seen, 0, &calendar)).collect();
         EventList { events, totals: self.event_totals() }
     }
@@ -166,6 +166,9 @@ impl Governor {
             (event.packet_flags & flags::FIRST_FRAGMENT != 0).then_some("first")
         };
         Event {
+            kind: seen.kind().name().to_owned(),
+            limit: seen.is_alert().then(|| self.limit_name(event.limit)),
+            refused: (seen.kind() == EventKind::Limit).then_some(seen.refused_since),
             time_unix_ns: calendar.unix_ns(event.time_ns),
             interface: self.interface_name(seen.slot),
             hook: hook.map_or_else(|| event.hook.to_string(), |hook| hook.name().to_owned()),

@@ -3,6 +3,7 @@
 use super::GovernError;
 use super::governor::Governor;
 use super::interfaces::InterfaceState;
+use super::limits::LimitScan;
 use super::names::{OTHER_INTERFACES, RESERVED};
 use super::spec;
 use crate::api::types::{
@@ -40,7 +41,7 @@ impl Governor {
             interfaces: states.iter().map(|(name, state)| interface_status(name, state)).collect(),
             flows: self.flow_totals(Some(&flows)),
             events: self.event_totals(),
-            maps: self.map_usage(),
+            maps: self.map_usage(&self.scan_limits()),
             notices: self.notices().into_values().collect(),
         })
     }
@@ -187,9 +188,10 @@ impl Governor {
         }
     }
 
-    /// How full every bounded table is.
+    /// How full every bounded table is; `scan` says it of those of limits, where an entry is in use that
+    /// does not give way at once.
     #[must_use]
-    pub fn map_usage(&self) -> Vec<MapUsage> {
+    pub fn map_usage(&self, scan: &LimitScan) -> Vec<MapUsage> {
         let usage = |map: &str, entries: u64, max_entries: u64| MapUsage {
             map: map.to_lowercase(),
             entries,
@@ -197,6 +199,8 @@ impl Governor {
         };
         let mut all: Vec<MapUsage> =
             self.map_sizes().iter().map(|size| usage(size.map, size.entries, size.max_entries)).collect();
+        all.push(usage(abi::maps::KEYED, scan.keys().in_debt, self.readers.keys_max()));
+        all.push(usage(abi::maps::CONNECTIONS, scan.connections().entries, self.readers.connections_max()));
         {
             let slots = self.slots();
             all.push(usage(abi::maps::ROUTES, slots.routes_used().into(), Slots::MOST_ROUTES.into()));

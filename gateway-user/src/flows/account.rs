@@ -17,8 +17,6 @@ pub struct Account {
     pub last_ns: u64,
     /// Counter slot of the route that decided the last packet.
     pub counter: u32,
-    /// The generation that decided it.
-    pub generation: u32,
     /// skb mark given to it, 0 if none.
     pub mark: u32,
     /// skb priority given to it, 0 if none.
@@ -41,7 +39,6 @@ impl From<&FlowAccount> for Account {
             first_ns: part.first_ns,
             last_ns: part.last_ns,
             counter: part.counter,
-            generation: part.generation,
             mark: part.mark,
             priority: part.priority,
             verdict: part.verdict,
@@ -59,7 +56,7 @@ impl Account {
         let (packets, bytes) = (self.packets + other.packets, self.bytes + other.bytes);
         let first_ns = self.first_ns.min(other.first_ns);
         let tcp_flags = self.tcp_flags | other.tcp_flags;
-        if (other.last_ns, other.generation) >= (self.last_ns, self.generation) {
+        if other.last_ns >= self.last_ns {
             *self = *other;
         }
         (self.packets, self.bytes) = (packets, bytes);

@@ -17,7 +17,6 @@ fn account(packets: u64, first_ns: u64, last_ns: u64) -> Account {
         first_ns,
         last_ns,
         counter: 0,
-        generation: 1,
         mark: 0,
         priority: 0,
         verdict: Verdict::Pass,

@@ -32,12 +32,20 @@ catalog! {
         "Bytes of packets that a route decided.";
     ROUTES_LEFT_OUT = "gateway_route_series_left_out", Gauge, [],
         "Routes of the live policy that have no series here, because there are too many.";
+    TARGET_PACKETS = "gateway_target_packets_total", Counter, ["pool", "target"],
+        "Packets sent to a target of a pool.";
+    TARGET_BYTES = "gateway_target_bytes_total", Counter, ["pool", "target"],
+        "Bytes of packets sent to a target of a pool, as they were received.";
     GENERATION = "gateway_policy_generation", Gauge, [],
         "Generation of the live policy, 0 while there is none.";
     APPLIED = "gateway_policy_applied_timestamp_seconds", Gauge, [],
         "When the live policy was applied, 0 while there is none.";
     ROUTES = "gateway_policy_routes", Gauge, [],
         "Routes of the live policy.";
+    LABEL_PREFIXES = "gateway_label_prefixes", Gauge, ["label"],
+        "Prefixes that the live policy gives to a label.";
+    LABEL_MEMBERS = "gateway_label_members", Gauge, ["label"],
+        "Live members of a label.";
     EVENTS_RECEIVED = "gateway_events_received_total", Counter, [],
         "Packet events read since the daemon started.";
     EVENTS_LOST = "gateway_events_lost_total", Counter, [],
@@ -64,6 +72,38 @@ catalog! {
         "Packets that were classified; all other IP packets found their flow in the kernel's memo.";
     METADATA_REFUSED = "gateway_metadata_refused_total", Counter, [],
         "Packets whose mark could not be carried to tc, because the driver takes no metadata.";
+    SENDS_FAILED = "gateway_sends_failed_total", Counter, [],
+        "Packets that tc could not send where it was to: counted as redirected or sent back, and lost.";
+    LIMIT_PACKETS = "gateway_limit_packets_total", Counter, ["limit", "result"],
+        "Packets at a limit of the live policy: admitted, or refused, whatever was done with them.";
+    LIMIT_BYTES = "gateway_limit_bytes_total", Counter, ["limit", "result"],
+        "Bytes of packets at a limit of the live policy.";
+    LIMIT_KEYS = "gateway_limit_keys", Gauge, ["limit"],
+        "Keys of a limit whose bucket is not full, banned ones among them.";
+    LIMIT_BANNED = "gateway_limit_banned", Gauge, ["limit"],
+        "Keys of a limit that are banned.";
+    LIMIT_EVICTIONS = "gateway_limit_evictions_total", Counter, ["limit"],
+        "Keys of a limit that lost their bucket while in debt, because the table was full.";
+    LIMIT_BANS = "gateway_limit_bans_total", Counter, ["limit"],
+        "Bans by a limit.";
+    LIMITS_LEFT_OUT = "gateway_limit_series_left_out", Gauge, [],
+        "Limits of the live policy that have no series here, because there are too many.";
+    COOKIES_SENT = "gateway_syn_cookies_sent_total", Counter, ["route"],
+        "SYN cookies sent for a route of the live policy.";
+    COOKIES_PROVEN = "gateway_syn_cookies_proven_total", Counter, ["route"],
+        "SYN cookies that came back to a route of the live policy.";
+    COOKIES_WRONG = "gateway_syn_cookies_wrong_total", Counter, [],
+        "Resets to routes under attack that held no cookie.";
+    UNDER_ATTACK = "gateway_route_under_attack", Gauge, ["route"],
+        "1 while SYN cookies are asked for.";
+    HALF_OPEN = "gateway_half_open_connections", Gauge, ["route"],
+        "Flows in the memo that are not dropped, of which only SYNs were seen, the last within a minute.";
+    KEYS_EVICTED = "gateway_limit_keys_evicted_total", Counter, [],
+        "Keys that lost their bucket while in debt, of all limits there ever were.";
+    CONNECTIONS_REFUSED = "gateway_limit_connections_refused_total", Counter, [],
+        "Connections that found no place in the table of open ones, and were refused.";
+    LIMIT_CONTENDED = "gateway_limit_contended_total", Counter, [],
+        "Packets refused because too many CPUs changed their limit at once.";
     MAP_ENTRIES = "gateway_map_entries", Gauge, ["map"],
         "Entries in use in a bounded table.";
     MAP_MAX_ENTRIES = "gateway_map_max_entries", Gauge, ["map"],
@@ -104,9 +144,13 @@ pub const NODE: &[Definition] = &[
     ROUTE_PACKETS,
     ROUTE_BYTES,
     ROUTES_LEFT_OUT,
+    TARGET_PACKETS,
+    TARGET_BYTES,
     GENERATION,
     APPLIED,
     ROUTES,
+    LABEL_PREFIXES,
+    LABEL_MEMBERS,
     EVENTS_RECEIVED,
     EVENTS_LOST,
     EVENTS_MISSED,
@@ -120,6 +164,22 @@ pub const NODE: &[Definition] = &[
     TABLE_EXPIRED,
     MEMO_MISSES,
     METADATA_REFUSED,
+    SENDS_FAILED,
+    LIMIT_PACKETS,
+    LIMIT_BYTES,
+    LIMIT_KEYS,
+    LIMIT_BANNED,
+    LIMIT_EVICTIONS,
+    LIMIT_BANS,
+    LIMITS_LEFT_OUT,
+    COOKIES_SENT,
+    COOKIES_PROVEN,
+    COOKIES_WRONG,
+    UNDER_ATTACK,
+    HALF_OPEN,
+    KEYS_EVICTED,
+    CONNECTIONS_REFUSED,
+    LIMIT_CONTENDED,
     MAP_ENTRIES,
     MAP_MAX_ENTRIES,
     INTERFACE_MODE,

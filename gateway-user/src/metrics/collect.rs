@@ -2,7 +2,8 @@
 
 use super::catalog as c;
 use super::family::{Definition, Family};
-use crate::daemon::{Governor, RESERVED};
+use super::{limits, pools};
+use crate::daemon::{Governor, LimitScan, RESERVED};
 use gateway_common::abi::{ABI_VERSION, Hook, InterfaceStats, Verdict};
 use gateway_common::reason::Reason;
 use prometheus::core::{Collector, Desc};
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Most routes that have series.
-const ROUTES_MAX: usize = 10_000;
+pub const ROUTES_MAX: usize = 10_000;
 
 /// Reads the governor when it is scraped.
 pub struct Node {
@@ -35,8 +36,12 @@ impl Collector for Node {
         let governor = &*self.governor;
         let mut families = interfaces(governor);
         families.extend(routes(governor));
+        families.extend(labels(governor));
         families.extend(node(governor));
-        families.extend(tables(governor));
+        let scan = governor.scan_limits();
+        families.extend(limits::collect(governor, &scan));
+        families.extend(pools::collect(governor));
+        families.extend(tables(governor, &scan));
         families.into_iter().map(Family::finish).collect()
     }
 }
@@ -103,6 +108,19 @@ fn routes(governor: &Governor) -> [Family; 3] {
     [packets, bytes, left_out]
 }
 
+/// A policy has some thousands at most.
+fn labels(governor: &Governor) -> [Family; 2] {
+    let mut prefixes = Family::new(c::LABEL_PREFIXES);
+    let mut members = Family::new(c::LABEL_MEMBERS);
+    for label in governor.label_list().labels {
+        if label.in_policy {
+            prefixes.count(&[&label.name], label.prefixes);
+        }
+        members.count(&[&label.name], label.members);
+    }
+    [prefixes, members]
+}
+
 /// What has one value.
 fn node(governor: &Governor) -> Vec<Family> {
     let live = governor.live();
@@ -128,6 +146,11 @@ fn node(governor: &Governor) -> Vec<Family> {
         (c::TABLE_EXPIRED, flows.expired_flows),
         (c::MEMO_MISSES, kernel.memo_misses),
         (c::METADATA_REFUSED, kernel.metadata_refused),
+        (c::SENDS_FAILED, kernel.sends_failed),
+        (c::KEYS_EVICTED, kernel.keys_evicted),
+        (c::CONNECTIONS_REFUSED, kernel.connections_refused),
+        (c::LIMIT_CONTENDED, kernel.limit_contended),
+        (c::COOKIES_WRONG, kernel.syn_cookies_wrong),
     ];
     let mut families = Vec::new();
     for (definition, value) in values {
@@ -141,10 +164,10 @@ fn node(governor: &Governor) -> Vec<Family> {
     families
 }
 
-fn tables(governor: &Governor) -> [Family; 2] {
+fn tables(governor: &Governor, scan: &LimitScan) -> [Family; 2] {
     let mut entries = Family::new(c::MAP_ENTRIES);
     let mut most = Family::new(c::MAP_MAX_ENTRIES);
-    for usage in governor.map_usage() {
+    for usage in governor.map_usage(scan) {
         entries.count(&[&usage.map], usage.entries);
         most.count(&[&usage.map], usage.max_entries);
     }

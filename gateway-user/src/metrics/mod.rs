@@ -7,6 +7,8 @@ mod catalog;
 mod collect;
 mod family;
 mod flows;
+mod limits;
+mod pools;
 mod server;
 
 pub use server::serve;

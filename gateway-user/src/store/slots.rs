@@ -1,13 +1,15 @@
 //! Which slot a name has. A slot once given stays with its name for ever, so that counters follow
 //! the name and a line of an old generation still counts for the right one.
 
+use super::numbers::Numbers;
 use gateway_common::abi::{COUNTER_FIRST_ROUTE, MAX_INTERFACES, ROUTE_COUNTERS};
+use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// All slots are taken.
 ///
-/// Both are refusals: taking a slot from the name that was away longest would let two names share
+/// All are refusals: taking a slot from the name that was away longest would let two names share
 /// one counter, and a counter would go back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotError {
@@ -33,6 +35,54 @@ pub enum SlotError {
         /// How many there are.
         most: u32,
     },
+    /// No limit slot is left.
+    #[error(
+        "limit `{name}` has no bucket: all {most} belong to names that were used before. \
+         Use a name again, or start over with `gateway detach` and an empty state folder"
+    )]
+    Limits {
+        /// The first name that found none.
+        name: String,
+        /// How many there are.
+        most: u32,
+    },
+    /// No target slot is left.
+    #[error(
+        "target `{name}` cannot be counted: all {most} slots belong to names that were used before. \
+         Use a name again, or start over with `gateway detach` and an empty state folder"
+    )]
+    Targets {
+        /// The first name that found none.
+        name: String,
+        /// How many there are.
+        most: u32,
+    },
+    /// No label number is left.
+    #[error(
+        "label `{name}` has no number: all {most} belong to names that were used before. \
+         Use a name again, or start over with `gateway detach` and an empty state folder"
+    )]
+    Labels {
+        /// The first name that found none.
+        name: String,
+        /// How many there are.
+        most: u32,
+    },
+}
+
+/// The names that a policy or a configuration uses.
+#[derive(Clone, Debug, Default)]
+pub struct Used<'a> {
+    /// Routes.
+    pub routes: Vec<&'a str>,
+    /// Interfaces.
+    pub interfaces: Vec<&'a str>,
+    /// Limits: named ones, routes' own (`web/1`), and those of SYN cookies (`web/syn`).
+    pub limits: Vec<&'a str>,
+    /// Labels.
+    pub labels: Vec<&'a str>,
+    /// Targets of pools: `web/v1`.
+    pub targets: Vec<&'a str>,
 }
 
 /// Who has which slot.
@@ -42,6 +92,9 @@ pub struct Slots {
     /// Route name by slot, from [`COUNTER_FIRST_ROUTE`] on; empty where a slot was skipped.
     route_names: Vec<String>,
     interfaces: HashMap<String, u8>,
+    limits: Numbers,
+    labels: Numbers,
+    targets: Numbers,
 }
 
 /// Slots for names that have none yet. They are in [`Slots`] once the kernel counts by them.
@@ -53,6 +106,21 @@ pub struct NewSlots {
     pub interfaces: HashMap<String, u8>,
     /// Counter slots below this one are taken.
     pub first_free_route: u32,
+    /// By limit name.
+    #[serde(default)]
+    pub limits: HashMap<String, u32>,
+    /// Limit slots below this one are taken.
+    #[serde(default)]
+    pub first_free_limit: u32,
+    /// By label name.
+    #[serde(default)]
+    pub labels: HashMap<String, u32>,
+    /// By target name.
+    #[serde(default)]
+    pub targets: HashMap<String, u32>,
+    /// Target slots below this one are taken.
+    #[serde(default)]
+    pub first_free_target: u32,
 }
 
 impl NewSlots {
@@ -67,6 +135,24 @@ impl NewSlots {
     pub fn interface(&self, name: &str) -> Option<u8> {
         self.interfaces.get(name).copied()
     }
+
+    /// The slot of a limit, if it is a new one.
+    #[must_use]
+    pub fn limit(&self, name: &str) -> Option<u32> {
+        self.limits.get(name).copied()
+    }
+
+    /// The slot of a target, if it is a new one.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Option<u32> {
+        self.targets.get(name).copied()
+    }
+
+    /// The number of a label, if it is a new one.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<u32> {
+        self.labels.get(name).copied()
+    }
 }
 
 impl Slots {
@@ -74,6 +160,12 @@ impl Slots {
     pub const MOST_ROUTES: u32 = ROUTE_COUNTERS as u32 - COUNTER_FIRST_ROUTE;
     /// How many interfaces can have a slot.
     pub const MOST_INTERFACES: u32 = MAX_INTERFACES as u32 - 1;
+    /// How many limits can have a slot; slot 0 belongs to none.
+    pub const MOST_LIMITS: u32 = MAX_LIMITS as u32 - 1;
+    /// How many targets can have a slot; slot 0 belongs to none.
+    pub const MOST_TARGETS: u32 = MAX_TARGETS as u32 - 1;
+    /// How many labels can have a number; 0 is no label.
+    pub const MOST_LABELS: u32 = u16::MAX as u32;
 
     /// The counter slot of a route, if it has one.
     #[must_use]
@@ -130,17 +222,67 @@ impl Slots {
         self.interfaces.len() as u32
     }
 
+    /// The slot of a limit, if it has one.
+    #[must_use]
+    pub fn limit(&self, name: &str) -> Option<u32> {
+        self.limits.of(name)
+    }
+
+    /// The limit that has this slot.
+    #[must_use]
+    pub fn limit_name(&self, slot: u32) -> Option<&str> {
+        self.limits.name(slot)
+    }
+
+    /// Limit slots in use, skipped ones included.
+    #[must_use]
+    pub fn limits_used(&self) -> u32 {
+        self.limits.first_free() - 1
+    }
+
+    /// The slot of a target, if it has one.
+    #[must_use]
+    pub fn target(&self, name: &str) -> Option<u32> {
+        self.targets.of(name)
+    }
+
+    /// The number of a label, if it has one.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<u32> {
+        self.labels.of(name)
+    }
+
+    /// The label that has this number.
+    #[must_use]
+    pub fn label_name(&self, number: u32) -> Option<&str> {
+        self.labels.name(number)
+    }
+
     /// Finds a slot for each name that has none.
     ///
     /// # Errors
     /// If there are not enough.
-    pub fn plan<'a>(
-        &self,
-        routes: impl Iterator<Item = &'a str>,
-        interfaces: impl Iterator<Item = &'a str>,
-    ) -> Result<NewSlots, SlotError> {
-        let mut new = NewSlots { first_free_route: self.first_free_route(), ..NewSlots::default() };
-        for name in routes {
+    pub fn plan(&self, used: &Used<'_>) -> Result<NewSlots, SlotError> {
+        let mut new = NewSlots {
+            first_free_route: self.first_free_route(),
+            first_free_limit: self.limits.first_free(),
+            first_free_target: self.targets.first_free(),
+            ..NewSlots::default()
+        };
+        new.limits = self
+            .limits
+            .plan(&used.limits, &mut new.first_free_limit, Slots::MOST_LIMITS)
+            .map_err(|name| SlotError::Limits { name: name.to_owned(), most: Slots::MOST_LIMITS })?;
+        new.targets = self
+            .targets
+            .plan(&used.targets, &mut new.first_free_target, Slots::MOST_TARGETS)
+            .map_err(|name| SlotError::Targets { name: name.to_owned(), most: Slots::MOST_TARGETS })?;
+        new.labels = self
+            .labels
+            .plan(&used.labels, &mut self.labels.first_free(), Slots::MOST_LABELS)
+            .map_err(|name| SlotError::Labels { name: name.to_owned(), most: Slots::MOST_LABELS })?;
+        for name in &used.routes {
+            let name = *name;
             if self.route(name).is_some() || new.route(name).is_some() {
                 continue;
             }
@@ -155,7 +297,8 @@ impl Slots {
         for slot in self.interfaces.values() {
             taken[usize::from(*slot)] = true;
         }
-        for name in interfaces {
+        for name in &used.interfaces {
+            let name = *name;
             if self.interface(name).is_some() || new.interface(name).is_some() {
                 continue;
             }
@@ -169,17 +312,21 @@ impl Slots {
         Ok(new)
     }
 
-    /// For a store that is newer than the maps it finds: slots below `first_free_route` stay with
-    /// nobody, since the kernel has counted there for names that are not known, and interfaces
-    /// keep the slots that the kernel knows them by, unless name or slot is known differently.
+    /// For a store that is newer than the maps it finds: slots below `first_free_route`,
+    /// `first_free_limit` and `first_free_target` stay with nobody, since the kernel has counted there for names that are not
+    /// known, and interfaces keep the slots that the kernel knows them by, unless name or slot is known differently.
     #[must_use]
     pub fn plan_for_found<'a>(
         &self,
         first_free_route: u32,
+        first_free_limit: u32,
+        first_free_target: u32,
         interfaces: impl Iterator<Item = (&'a str, u8)>,
     ) -> NewSlots {
         let mut new = NewSlots {
             first_free_route: first_free_route.clamp(self.first_free_route(), ROUTE_COUNTERS as u32),
+            first_free_limit: first_free_limit.clamp(self.limits.first_free(), MAX_LIMITS as u32),
+            first_free_target: first_free_target.clamp(self.targets.first_free(), MAX_TARGETS as u32),
             ..NewSlots::default()
         };
         for (name, slot) in interfaces {
@@ -193,7 +340,11 @@ impl Slots {
     /// Whether these slots would change nothing.
     #[must_use]
     pub fn has_all(&self, new: &NewSlots) -> bool {
-        new.interfaces.is_empty() && new.first_free_route <= self.first_free_route()
+        new.interfaces.is_empty()
+            && new.labels.is_empty()
+            && new.first_free_route <= self.first_free_route()
+            && new.first_free_limit <= self.limits.first_free()
+            && new.first_free_target <= self.targets.first_free()
     }
 
     /// Adds slots.
@@ -206,6 +357,11 @@ impl Slots {
             self.add_route(name, slot);
         }
         self.interfaces.extend(new.interfaces);
+        self.limits.skip_below(new.first_free_limit);
+        self.limits.add(new.limits);
+        self.labels.add(new.labels);
+        self.targets.skip_below(new.first_free_target);
+        self.targets.add(new.targets);
     }
 
     fn add_route(&mut self, name: String, slot: u32) {
