@@ -1,7 +1,7 @@
 //! Errors as answers: a status and an [`ErrorBody`].
 
 use super::types::{ErrorBody, ErrorInfo};
-use crate::daemon::GovernError;
+use crate::daemon::{GovernError, LabelError};
 use crate::dataplane;
 use crate::policy::EditError;
 use axum::Json;
@@ -65,7 +65,14 @@ impl ApiError {
         }
     }
 
-    fn help(&self) -> Option<&'static str> {
+    fn help(&self) -> Option<String> {
+        if let ApiError::Govern(GovernError::Label(error)) = self {
+            return Some(label_help(error));
+        }
+        self.standing_help().map(str::to_owned)
+    }
+
+    fn standing_help(&self) -> Option<&'static str> {
         Some(match self {
             ApiError::Govern(GovernError::Moved { .. }) => {
                 "look at what is live now, then try again based on that generation"
@@ -73,6 +80,9 @@ impl ApiError {
             ApiError::Govern(GovernError::NoPolicy) => "apply one: gateway policy apply FILE",
             ApiError::Govern(GovernError::Dataplane(dataplane::Error::ArenaFull { .. })) => {
                 "old and new policy must fit beside each other: make the policy smaller or the arena larger"
+            }
+            ApiError::Govern(GovernError::Dataplane(dataplane::Error::MembersFull { .. })) => {
+                "delete members that are not needed, or run with more --live-members"
             }
             ApiError::Govern(GovernError::Store(_)) => {
                 "look at the state folder: is there room, may it be written?"
@@ -91,7 +101,7 @@ impl ApiError {
         let mut error = ErrorInfo {
             code: self.kind().1.to_owned(),
             message: self.to_string(),
-            help: self.help().map(str::to_owned),
+            help: self.help(),
             diagnostics: Vec::new(),
             rendered: None,
             generation: None,
@@ -116,8 +126,13 @@ fn govern_kind(error: &GovernError) -> (StatusCode, &'static str) {
         GovernError::Edit(EditError::NoSuchRoute { .. }) | GovernError::NoSuchRoute { .. } => {
             (StatusCode::NOT_FOUND, "no_such_route")
         }
+        GovernError::NoSuchLimit { .. } => (StatusCode::NOT_FOUND, "no_such_limit"),
+        GovernError::NoSuchPool { .. } => (StatusCode::NOT_FOUND, "no_such_pool"),
+        GovernError::NoSuchTarget { .. } => (StatusCode::NOT_FOUND, "no_such_target"),
+        GovernError::InvalidKey { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_key"),
         GovernError::Edit(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_route"),
         GovernError::Slots(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no_slot"),
+        GovernError::Label(error) => label_kind(error),
         GovernError::Moved { .. } => (StatusCode::CONFLICT, "generation_moved"),
         GovernError::NoPolicy => (StatusCode::NOT_FOUND, "no_policy"),
         GovernError::UnknownPolicy { .. } => (StatusCode::CONFLICT, "unknown_policy"),
@@ -126,9 +141,46 @@ fn govern_kind(error: &GovernError) -> (StatusCode, &'static str) {
         GovernError::Dataplane(dataplane::Error::ArenaFull { .. }) => {
             (StatusCode::UNPROCESSABLE_ENTITY, "arena_full")
         }
+        GovernError::Dataplane(dataplane::Error::MembersFull { .. }) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "members_full")
+        }
+        GovernError::Dataplane(dataplane::Error::MemberLengths { .. }) => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "member_lengths")
+        }
         GovernError::Dataplane(_) => (StatusCode::INTERNAL_SERVER_ERROR, "dataplane"),
         GovernError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         GovernError::Broken { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+    }
+}
+
+fn label_kind(error: &LabelError) -> (StatusCode, &'static str) {
+    match error {
+        LabelError::Unknown { .. } => (StatusCode::NOT_FOUND, "no_such_label"),
+        LabelError::NoMembers { .. } => (StatusCode::NOT_FOUND, "no_such_member"),
+        LabelError::TooMany { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "too_many_labels"),
+        LabelError::Ttl { .. } | LabelError::NoPrefix | LabelError::Prefix { .. } => {
+            (StatusCode::BAD_REQUEST, "bad_request")
+        }
+    }
+}
+
+fn label_help(error: &LabelError) -> String {
+    match error {
+        LabelError::Unknown { meant: Some(meant), .. } => format!("did you mean `{meant}`?"),
+        LabelError::Unknown { name, meant: None } => {
+            format!("name it in the policy first: `labels: {{{name}: []}}`")
+        }
+        LabelError::NoMembers { in_policy: true, .. } => {
+            "it stands in the policy: take it out there, and apply that".to_owned()
+        }
+        LabelError::NoMembers { name, .. } => format!("gateway label show {name} lists the members"),
+        LabelError::TooMany { .. } => "take one of these labels from them first".to_owned(),
+        LabelError::Ttl { .. } => {
+            "write 1s to 365d, or leave it out for as long as it is not taken out".to_owned()
+        }
+        LabelError::NoPrefix | LabelError::Prefix { .. } => {
+            "write addresses or prefixes: 192.0.2.1, 10.0.0.0/8, 2001:db8::/32".to_owned()
+        }
     }
 }
 

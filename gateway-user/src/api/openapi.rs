@@ -1,7 +1,7 @@
 //! The API's own description.
 
 use super::follow;
-use super::handlers::{policy, routes, state, telemetry};
+use super::handlers::{labels, limits, policy, pools, routes, state, telemetry};
 use super::types;
 use utoipa::OpenApi;
 
@@ -24,6 +24,18 @@ use utoipa::OpenApi;
         routes::put,
         routes::patch,
         routes::delete,
+        limits::list,
+        limits::show,
+        limits::forgive,
+        pools::list,
+        pools::show,
+        pools::set_weight,
+        pools::restore_weight,
+        telemetry::talkers,
+        labels::list,
+        labels::show,
+        labels::add,
+        labels::delete,
         telemetry::flows,
         telemetry::top,
         telemetry::events,
@@ -31,7 +43,7 @@ use utoipa::OpenApi;
         state::interfaces,
         state::detach,
     ),
-    components(schemas(types::Position, types::FlowOrder))
+    components(schemas(types::Position, types::FlowOrder, types::TalkerOrder, types::TalkerGroup))
 )]
 struct Document;
 
@@ -46,7 +58,7 @@ mod tests {
     #[test]
     fn every_path_and_every_type_it_names_is_described() {
         let document = serde_json::to_value(super::document()).unwrap();
-        assert_eq!(document["paths"].as_object().unwrap().len(), 12);
+        assert_eq!(document["paths"].as_object().unwrap().len(), 22);
         let text = document.to_string();
         let mut rest = text.as_str();
         let mut references = 0;

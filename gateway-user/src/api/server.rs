@@ -1,14 +1,14 @@
 //! The control API's router, and its life.
 
 use super::error::ApiError;
-use super::handlers::{policy, routes, state, telemetry};
+use super::handlers::{labels, limits, policy, pools, routes, state, telemetry};
 use super::listener::ControlListener;
 use super::peer::Peer;
 use super::{follow, openapi};
 use crate::daemon::{Course, Governor};
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -51,6 +51,19 @@ fn router(governor: Arc<Governor>) -> Router {
             "/v1/routes/{name}",
             get(routes::show).put(routes::put).patch(routes::patch).delete(routes::delete),
         )
+        .route("/v1/limits", get(limits::list))
+        .route("/v1/limits/{name}", get(limits::show))
+        .route("/v1/limits/{name}/keys", delete(limits::forgive))
+        .route("/v1/pools", get(pools::list))
+        .route("/v1/pools/{name}", get(pools::show))
+        .route(
+            "/v1/pools/{pool}/targets/{target}/weight",
+            put(pools::set_weight).delete(pools::restore_weight),
+        )
+        .route("/v1/talkers", get(telemetry::talkers))
+        .route("/v1/labels", get(labels::list))
+        .route("/v1/labels/{name}", get(labels::show))
+        .route("/v1/labels/{name}/members", post(labels::add).delete(labels::delete))
         .route("/v1/flows", get(telemetry::flows))
         .route("/v1/flows/top", get(telemetry::top))
         .route("/v1/events", get(telemetry::events))

@@ -3,17 +3,32 @@
 //! Times are Unix times in the unit that the name ends with; counts are since the maps were made.
 //! A reader should ignore members that it does not know.
 
+mod decision;
+mod label;
+mod limit;
+mod matching;
 mod node;
 mod policy;
+mod pool;
 mod route;
+mod talker;
 mod telemetry;
 
+pub use decision::{AboveSpec, BanSpec, DemoteSpec, LimitSpec, LimitUse, OverSpec, SynCookiesSpec};
+pub use label::{AddMembers, LabelInfo, LabelList, LabelMember, LabelQuery, LabelSummary, MemberReport};
+pub use limit::{
+    ForgiveQuery, ForgiveReport, LimitDetail, LimitInfo, LimitKey, LimitList, LimitQuery, LimitTables,
+    LimitTerms, SynCookieInfo,
+};
+pub use matching::{AllLabels, MatchSpec, SendersSpec};
 pub use node::{DetachReport, HookCounts, InterfaceInfo, InterfaceList, InterfaceStatus, MapUsage, Status};
 pub use policy::{
     ApplyReport, ChangeQuery, CheckReport, Diagnostic, DiffReport, PolicyDiff, PolicyDocument, PolicySummary,
     Severity, Timing,
 };
-pub use route::{ActionSpec, AddRoute, MatchSpec, Position, RouteInfo, RouteList, RoutePatch, RouteSpec};
+pub use pool::{PoolInfo, PoolList, TargetInfo, TargetWeight};
+pub use route::{ActionSpec, AddRoute, Position, RouteInfo, RouteList, RoutePatch, RouteSpec};
+pub use talker::{Talker, TalkerGroup, TalkerList, TalkerOrder, TalkerQuery};
 pub use telemetry::{
     Event, EventList, EventQuery, EventTotals, Flow, FlowList, FlowOrder, FlowQuery, FlowTotals,
 };

@@ -76,6 +76,9 @@ fn over(flags: Settings, file: Settings) -> Settings {
         state_dir: flags.state_dir.or(file.state_dir),
         metrics: flags.metrics.or(file.metrics),
         table_memory: flags.table_memory.or(file.table_memory),
+        live_members: flags.live_members.or(file.live_members),
+        limit_keys: flags.limit_keys.or(file.limit_keys),
+        limit_connections: flags.limit_connections.or(file.limit_connections),
         flow_accounting: flags.flow_accounting.or(file.flow_accounting),
         flow_sets: flags.flow_sets.or(file.flow_sets),
         flow_table: flags.flow_table.or(file.flow_table),
@@ -93,6 +96,13 @@ fn resolve_settings(settings: Settings) -> Result<Resolved, SettingsError> {
     let config = Config {
         arena_lines: arena_lines(&settings, default.arena_lines)?,
         memo_sets: memo_sets(&settings, default.memo_sets)?,
+        live_members: entries("live-members", settings.live_members, default.live_members)?,
+        limit_keys: entries("limit-keys", settings.limit_keys, default.limit_keys)?,
+        limit_connections: entries(
+            "limit-connections",
+            settings.limit_connections,
+            default.limit_connections,
+        )?,
         flow_table_entries: settings.flow_table.unwrap_or(default.flow_table_entries),
         flow_idle_secs: settings.flow_idle.map_or(default.flow_idle_secs, |idle| idle.0.as_secs()),
         flows: settings.flow_accounting.map_or(default.flows, |switch| switch == OnOff::On),
@@ -151,6 +161,17 @@ fn memo_sets(settings: &Settings, default: u32) -> Result<u32, SettingsError> {
     })
 }
 
+/// Entries of a table, a power of two.
+fn entries(key: &'static str, asked: Option<u32>, default: u32) -> Result<u32, SettingsError> {
+    match asked {
+        None => Ok(default),
+        Some(entries) if daemon::is_table_size(entries) => Ok(entries),
+        Some(entries) => {
+            Err(SettingsError::Range { key, given: entries.to_string(), right: daemon::TABLE_SIZES })
+        }
+    }
+}
+
 /// One in `n` as a rate, 0 for none.
 fn one_in(n: u32) -> f64 {
     if n == 0 { 0.0 } else { 1.0 / f64::from(n) }
@@ -191,6 +212,9 @@ pin-dir: /sys/fs/bpf/a
 state-dir: /var/lib/a
 metrics: off
 table-memory: 16MiB
+live-members: 256
+limit-keys: 512
+limit-connections: 1024
 flow-accounting: off
 flow-sets: 1024
 flow-table: 5000
@@ -218,6 +242,9 @@ kernel-log-level: error
                 metrics: None,
                 arena_lines: 16 * 1024 * 1024 / 64,
                 memo_sets: 1024,
+                live_members: 256,
+                limit_keys: 512,
+                limit_connections: 1024,
                 flows: false,
                 flow_table_entries: 5000,
                 flow_idle_secs: 60,
@@ -231,6 +258,7 @@ kernel-log-level: error
     fn a_flag_wins_over_the_file() {
         let flags = "gateway run --interface veth0 --policy p.yaml --mode tc --socket /s --socket-group g \
                      --pin-dir /p --state-dir /d --metrics 127.0.0.1:1 --table-memory 1MiB --flow-accounting on \
+                     --live-members 512 --limit-keys 1024 --limit-connections 2048 \
                      --flow-sets 64 --flow-table 7 --flow-idle 2s --event-sample 10 --drop-sample 1 --log-level warn --kernel-log-level trace";
         let resolved = resolved(flags, FILE).unwrap();
         assert_eq!((resolved.log_level, resolved.kernel_log_level), (LogLevel::Warn, LogLevel::Trace));
@@ -247,6 +275,9 @@ kernel-log-level: error
                 metrics: Some(([127, 0, 0, 1], 1).into()),
                 arena_lines: 16384,
                 memo_sets: 64,
+                live_members: 512,
+                limit_keys: 1024,
+                limit_connections: 2048,
                 flows: true,
                 flow_table_entries: 7,
                 flow_idle_secs: 2,
@@ -278,6 +309,10 @@ kernel-log-level: error
         assert_eq!(
             message("gateway run --interface a --flow-sets 100", ""),
             "`flow-sets` is 100, but must be a power of two from 64 to 4194304"
+        );
+        assert_eq!(
+            message("gateway run --interface a --limit-keys 1000", ""),
+            "`limit-keys` is 1000, but must be a power of two from 256 to 16777216"
         );
         assert_eq!(
             message("gateway run", "interface: eth0\nmetrics: localhost\n"),
@@ -313,6 +348,9 @@ kernel-log-level: error
             format!("default: {}", default.metrics.unwrap()),
             format!("default: {}MiB", default.arena_lines as usize * size_of::<Line>() / (1 << 20)),
             format!("default: {}", default.memo_sets),
+            format!("default: {}", default.live_members),
+            format!("default: {}", default.limit_keys),
+            format!("default: {}", default.limit_connections),
             format!("default: {}", default.flow_table_entries),
             format!("default: {}m", default.flow_idle_secs / 60),
             format!("default: {}", (1.0 / default.event_sample_rate).round()),

@@ -125,7 +125,6 @@ mod tests {
             verdict: "pass".into(),
             reason: None,
             route: "r".into(),
-            generation: 1,
             mark: None,
             priority: None,
             redirect: None,

@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(missing_docs)]
 
+mod labels;
+mod limits;
 mod node;
+mod pools;
 
 use node::{Node, run, wait_for};
 use serde_json::{Value, json};
@@ -206,6 +209,8 @@ fn who_may_only_read_changes_nothing() {
         "-X PUT -d '{}' http://g/v1/routes/dns",
         "-X PATCH -d '{}' http://g/v1/routes/dns",
         "-X DELETE http://g/v1/routes/dns",
+        "-X POST -d '{}' http://g/v1/labels/x/members",
+        "-X DELETE http://g/v1/labels/x/members?all=true",
         "-X POST http://g/v1/detach",
     ];
     for change in changes {

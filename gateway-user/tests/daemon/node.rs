@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a command to its end; fails the test if it fails.
@@ -111,6 +111,22 @@ impl Node {
     /// Sends UDP packets to one port after the other.
     pub fn send_to_ports(&self, packets: u32, ports: u16) {
         self.send_code(packets, &format!("5000 + i % {ports}"));
+    }
+
+    /// Sends SYNs from spoofed sources 10.9.0.100 on, one each, to the gateway's port, and nothing after them.
+    pub fn send_syns(&self, sources: u8, port: u16) {
+        let code = format!(
+            "import socket, struct\n\
+             raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)\n\
+             def sum16(b): s = sum(struct.unpack('!%dH' % (len(b) // 2), b)); s = (s >> 16) + (s & 0xffff); return ~(s + (s >> 16)) & 0xffff\n\
+             for i in range({sources}):\n\
+             \x20 src, dst = bytes([10, 9, 0, 100 + i]), bytes([10, 9, 0, 1])\n\
+             \x20 tcp = lambda check: struct.pack('!HHIIBBHHH', 4000 + i, {port}, 7, 0, 0x50, 2, 1000, check, 0)\n\
+             \x20 check = sum16(src + dst + struct.pack('!BBH', 0, 6, 20) + tcp(0))\n\
+             \x20 ip = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 40, 0, 0, 64, 6, 0, src, dst)\n\
+             \x20 raw.sendto(ip + tcp(check), ('10.9.0.1', 0))"
+        );
+        run(&format!("nsenter --net=/run/netns/{}c python3 -c \"{code}\"", self.name));
     }
 
     fn send_code(&self, packets: u32, port: &str) {

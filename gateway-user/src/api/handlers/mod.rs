@@ -1,6 +1,9 @@
 //! One function a path and method. What changes anything takes a [`super::peer::Changer`] first.
 
+pub mod labels;
+pub mod limits;
 pub mod policy;
+pub mod pools;
 pub mod routes;
 pub mod state;
 pub mod telemetry;

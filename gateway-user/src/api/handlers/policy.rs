@@ -3,13 +3,13 @@
 use super::{UNNAMED, blocking};
 use crate::api::error::ApiError;
 use crate::api::extract::{Params, document};
-use crate::api::peer::Changer;
+use crate::api::peer::{Changer, Peer};
 use crate::api::server::Shared;
 use crate::api::types::{ApplyReport, ChangeQuery, CheckReport, DiffReport, ErrorBody, PolicyDocument};
-use crate::daemon::{Change, GovernError};
+use crate::daemon::{Change, Files, GovernError};
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use tokio::sync::{AcquireError, SemaphorePermit};
 
 /// Longest `source`, bytes.
@@ -52,7 +52,8 @@ pub async fn apply(
 ) -> Result<Json<ApplyReport>, ApiError> {
     let source = source(&query)?;
     let _permit = permit(&shared).await?;
-    let change = Change::Document { text: document(body).await?, source };
+    let files = Files::beside(&source);
+    let change = Change::Document { text: document(body).await?, source, files };
     blocking(&shared, move |governor| governor.change(change, query.terms())).await.map(Json)
 }
 
@@ -67,6 +68,7 @@ pub async fn apply(
     ),
 )]
 pub async fn check(
+    ConnectInfo(peer): ConnectInfo<Peer>,
     State(shared): State<Shared>,
     Params(query): Params<ChangeQuery>,
     body: Body,
@@ -74,7 +76,8 @@ pub async fn check(
     let source = source(&query)?;
     let _permit = permit(&shared).await?;
     let text = document(body).await?;
-    blocking(&shared, move |governor| governor.check(&text, &source)).await.map(Json)
+    let files = readable(peer, &source);
+    blocking(&shared, move |governor| governor.check(&text, &source, &files)).await.map(Json)
 }
 
 /// Compares a document with the live policy.
@@ -88,6 +91,7 @@ pub async fn check(
     ),
 )]
 pub async fn diff(
+    ConnectInfo(peer): ConnectInfo<Peer>,
     State(shared): State<Shared>,
     Params(query): Params<ChangeQuery>,
     body: Body,
@@ -95,7 +99,13 @@ pub async fn diff(
     let source = source(&query)?;
     let _permit = permit(&shared).await?;
     let text = document(body).await?;
-    blocking(&shared, move |governor| governor.diff(&text, &source)).await.map(Json)
+    let files = readable(peer, &source);
+    blocking(&shared, move |governor| governor.diff(&text, &source, &files)).await.map(Json)
+}
+
+/// The label files that the daemon reads for a peer: its errors would show what is in them.
+fn readable(peer: Peer, source: &str) -> Files {
+    if peer.may_change() { Files::beside(source) } else { Files::Forbidden }
 }
 
 fn source(query: &ChangeQuery) -> Result<String, ApiError> {

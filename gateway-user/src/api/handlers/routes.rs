@@ -56,7 +56,7 @@ pub async fn add(
     Params(query): Params<ChangeQuery>,
     JsonBody(AddRoute { route, position }): JsonBody<AddRoute>,
 ) -> Result<Json<ApplyReport>, ApiError> {
-    edit(&shared, query, Edit::Add { route, position }).await
+    edit(&shared, query, Edit::Add { route: Box::new(route), position }).await
 }
 
 /// Puts a route in the place of the one with its name, or behind all others.
@@ -87,7 +87,7 @@ pub async fn put(
         return Err(ApiError::BadRequest { message });
     }
     route.name = name;
-    edit(&shared, query, Edit::Put { route }).await
+    edit(&shared, query, Edit::Put { route: Box::new(route) }).await
 }
 
 /// Changes parts of a route.

@@ -4,7 +4,10 @@ use super::blocking;
 use crate::api::error::ApiError;
 use crate::api::extract::Params;
 use crate::api::server::Shared;
-use crate::api::types::{ErrorBody, EventList, EventQuery, FlowList, FlowOrder, FlowQuery};
+use crate::api::types::{
+    ErrorBody, EventList, EventQuery, FlowList, FlowOrder, FlowQuery, TalkerGroup, TalkerList, TalkerOrder,
+    TalkerQuery,
+};
 use axum::Json;
 use axum::extract::State;
 
@@ -55,9 +58,12 @@ pub async fn top(
     list(&shared, query, LIMIT_TOP, FlowOrder::Bytes).await
 }
 
-/// The newest of the sampled packets.
+/// The newest sampled packets and alerts.
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "event_list",
-    params(("limit" = Option<u32>, Query, description = "1 to 10000; 100 if left out")),
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 10000; 100 if left out"),
+        ("alerts" = Option<bool>, Query, description = "alerts alone, without sampled packets"),
+    ),
     responses(
         (status = 200, body = EventList),
         (status = 400, body = ErrorBody, description = "bad_request"),
@@ -68,7 +74,27 @@ pub async fn events(
     Params(query): Params<EventQuery>,
 ) -> Result<Json<EventList>, ApiError> {
     let limit = limit(query.limit, LIMIT_LIST)?;
-    blocking(&shared, move |governor| Ok(governor.event_list(limit))).await.map(Json)
+    blocking(&shared, move |governor| Ok(governor.event_list(limit, query.alerts))).await.map(Json)
+}
+
+/// The sources that sent most in the last one to two minutes.
+#[utoipa::path(get, path = "/v1/talkers", tag = "flows", operation_id = "talker_list",
+    params(
+        ("limit" = Option<u32>, Query, description = "1 to 10000; 10 if left out"),
+        ("by" = Option<TalkerOrder>, Query, description = "`bytes` if left out"),
+        ("group" = Option<TalkerGroup>, Query, description = "`address` if left out"),
+    ),
+    responses(
+        (status = 200, body = TalkerList),
+        (status = 400, body = ErrorBody, description = "bad_request"),
+    ),
+)]
+pub async fn talkers(
+    State(shared): State<Shared>,
+    Params(query): Params<TalkerQuery>,
+) -> Result<Json<TalkerList>, ApiError> {
+    let limit = limit(query.limit, LIMIT_TOP)?;
+    blocking(&shared, move |governor| governor.talker_list(&query, limit)).await.map(Json)
 }
 
 async fn list(
@@ -82,7 +108,8 @@ async fn list(
     blocking(shared, move |governor| governor.flow_list(&query, order, limit)).await.map(Json)
 }
 
-fn limit(asked: Option<u32>, usual: u32) -> Result<usize, ApiError> {
+/// How many to answer with.
+pub(super) fn limit(asked: Option<u32>, usual: u32) -> Result<usize, ApiError> {
     match asked.unwrap_or(usual) {
         limit @ 1..=LIMIT_MAX => Ok(limit as usize),
         other => {

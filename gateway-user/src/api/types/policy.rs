@@ -106,7 +106,7 @@ pub struct PolicyDiff {
     pub changed: Vec<String>,
     /// Names of routes whose order among those that stayed is another.
     pub moved: Vec<String>,
-    /// `default` or `malformed` changed.
+    /// Labels, limits, pools, `default`, `malformed` or `checksums` changed.
     pub settings_changed: bool,
     /// The two documents, canonically written (without comments), as a unified text diff, old to new;
     /// empty if they are the same.

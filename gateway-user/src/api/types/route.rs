@@ -1,6 +1,6 @@
 //! Routes.
 
-use super::Counts;
+use super::{Counts, LimitUse, MatchSpec, SynCookiesSpec};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -15,41 +15,43 @@ pub struct RouteSpec {
     /// All named components must hold.
     #[serde(default, rename = "match")]
     pub matches: MatchSpec,
+    /// Limits, in order; empty or left out is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Vec<LimitUse>>,
+    /// SYN cookies; left out is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syn_cookies: Option<SynCookiesSpec>,
     /// skb mark; 0 or left out is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
     /// skb priority; 0 or left out is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,
+    /// DSCP that is written, a name or a number; left out is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dscp: Option<String>,
     /// What is done.
     pub action: ActionSpec,
 }
 
-/// Match components; within one, any of the list. Left out or empty: not named.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MatchSpec {
-    /// Interface names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interface: Option<Vec<String>>,
-    /// Source addresses or prefixes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Vec<String>>,
-    /// Destination addresses or prefixes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Vec<String>>,
-    /// Protocols: names that the policy knows, or numbers ("tcp", "47").
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<Vec<String>>,
-    /// Destination ports or ranges ("80", "8000-8099").
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<Vec<String>>,
-    /// Source ports or ranges.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source_port: Option<Vec<String>>,
+impl RouteSpec {
+    /// A route that matches every IP packet.
+    #[must_use]
+    pub fn new(name: impl Into<String>, action: ActionSpec) -> RouteSpec {
+        RouteSpec {
+            name: name.into(),
+            matches: MatchSpec::default(),
+            limit: None,
+            syn_cookies: None,
+            mark: None,
+            priority: None,
+            dscp: None,
+            action,
+        }
+    }
 }
 
-/// An action: `"pass"`, `"drop"`, `"tx"` or `{"redirect": "eth1"}`.
+/// An action: `"pass"`, `"drop"`, `"tx"`, `{"redirect": "eth1"}` or `{"pool": "web"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionSpec {
@@ -61,6 +63,8 @@ pub enum ActionSpec {
     Tx,
     /// Out of the named interface.
     Redirect(String),
+    /// To a target of the named pool.
+    Pool(String),
 }
 
 /// `POST /v1/routes`.
@@ -96,12 +100,21 @@ pub struct RoutePatch {
     /// Components to replace; an empty list takes the component away.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matches: Option<MatchSpec>,
+    /// All limits; an empty list takes them away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Vec<LimitUse>>,
+    /// SYN cookies; "none" takes them away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syn_cookies: Option<SynCookiesSpec>,
     /// 0 takes the mark away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<u32>,
     /// 0 takes the priority away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,
+    /// DSCP that is written; "none" writes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dscp: Option<String>,
     /// What is done from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<ActionSpec>,
@@ -131,7 +144,7 @@ pub struct RouteInfo {
     pub route: RouteSpec,
     /// What it matches, in words: `from 10.0.0.0/8 protocol tcp port 80,443`; `any` if all.
     pub match_text: String,
-    /// What it does, in words: `pass`, `redirect eth1`.
+    /// What it does, in words: `pass`, `redirect eth1`, `pool web`.
     pub action_text: String,
     /// Packets and bytes that it decided, for as long as its name has been known.
     #[serde(flatten)]

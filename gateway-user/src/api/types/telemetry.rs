@@ -1,6 +1,7 @@
 //! Flows and packet events.
 
 use super::Counts;
+use gateway_common::abi::EventKind;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -80,8 +81,6 @@ pub struct Flow {
     pub reason: Option<String>,
     /// The route that decided, or a name in parentheses such as `(default)`.
     pub route: String,
-    /// The generation that decided.
-    pub generation: u32,
     /// skb mark given.
     pub mark: Option<u32>,
     /// skb priority given.
@@ -124,6 +123,9 @@ pub struct EventQuery {
     /// Most events to answer with: 1 to 10,000; 100 if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Alerts alone: everything but sampled packets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alerts: bool,
 }
 
 /// `GET /v1/events`.
@@ -135,9 +137,20 @@ pub struct EventList {
     pub totals: EventTotals,
 }
 
-/// A line of `GET /v1/events/follow`, and a member of [`EventList::events`]: a sampled packet.
+/// A line of `GET /v1/events/follow`, and a member of [`EventList::events`]: a sampled packet, or an alert
+/// with the packet that set it off.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
+    /// `packet`; of alerts `limit` (something went over it, told once a second at most), `ban` (of the
+    /// packet's key), `attack_begins` and `attack_ends` (SYN cookies are asked for).
+    #[serde(default = "packet_kind")]
+    pub kind: String,
+    /// The limit that an alert is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// Packets that this limit has refused since its alert before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
     /// When it was judged.
     pub time_unix_ns: u64,
     /// Arrived on.
@@ -177,6 +190,10 @@ pub struct Event {
     /// Events that this reader missed right before this one, because it was too slow.
     #[serde(default)]
     pub missed: u64,
+}
+
+fn packet_kind() -> String {
+    EventKind::Packet.name().to_owned()
 }
 
 /// Packet events in numbers.

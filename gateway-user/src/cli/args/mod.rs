@@ -1,14 +1,24 @@
 //! Raw arguments, as clap reads them. What they mean together is decided in [`super::config`] and in
 //! the command modules.
 
+mod backend;
+mod decision;
+mod label;
+mod limit;
+pub mod matching;
 mod observe;
 mod policy;
+mod pool;
 mod route;
 mod run;
 mod values;
 
+pub use backend::{NamedTargetArgs, TargetVerb};
+pub use label::{AddMembersArgs, DeleteMembersArgs, LabelVerb, ShowLabelArgs};
+pub use limit::{LimitVerb, UnbanArgs};
 pub use observe::{EventListArgs, EventVerb, FlowListArgs, FlowTopArgs, FlowVerb, FollowArgs, RateColumn};
 pub use policy::{ApplyArgs, PolicyFileArgs, PolicyVerb};
+pub use pool::{PoolVerb, ShowPoolArgs};
 pub use route::{AddRouteArgs, ChangeArgs, DeleteRouteArgs, RouteVerb, SetRouteArgs};
 pub use run::{LogLevel, Mode, RunArgs, Settings};
 pub use values::{Metrics, OnOff};
@@ -56,10 +66,22 @@ pub enum Command {
     /// List and change single routes of the live policy
     #[command(subcommand, after_help = route::EXAMPLE)]
     Route(Box<RouteVerb>),
+    /// List labels, and add and delete their live members
+    #[command(subcommand, after_help = label::EXAMPLE)]
+    Label(LabelVerb),
     /// Show the flows that the node forwards
     #[command(subcommand, after_help = observe::FLOW_EXAMPLE)]
     Flow(FlowVerb),
-    /// Show sampled packets and what was decided for them
+    /// Show limits, what they refuse, and whom they ban
+    #[command(subcommand, after_help = limit::EXAMPLE)]
+    Limit(LimitVerb),
+    /// Show pools, their targets, and what was sent to them
+    #[command(subcommand, after_help = pool::EXAMPLE)]
+    Pool(PoolVerb),
+    /// Change the weights of pools' targets, live
+    #[command(subcommand, after_help = backend::EXAMPLE)]
+    Target(TargetVerb),
+    /// Show sampled packets, what was decided for them, and alerts
     #[command(subcommand, after_help = observe::EVENT_EXAMPLE)]
     Event(EventVerb),
     /// Show the generation in force, the interfaces and what happened to their packets
@@ -183,13 +205,27 @@ mod tests {
             ("gateway route add web", ErrorKind::MissingRequiredArgument),
             ("gateway route add web --action fly", ErrorKind::ValueValidation),
             ("gateway route add web --action redirect", ErrorKind::ValueValidation),
+            ("gateway route add web --action pool:", ErrorKind::ValueValidation),
+            ("gateway pool show", ErrorKind::MissingRequiredArgument),
+            ("gateway target set web/v2", ErrorKind::MissingRequiredArgument),
+            ("gateway target set web/v2 --weight 65536", ErrorKind::ValueValidation),
+            ("gateway target disable web", ErrorKind::ValueValidation),
             ("gateway route add web --action pass --mark 0", ErrorKind::ValueValidation),
             ("gateway route add web --action pass --mark 0x1ffffffff", ErrorKind::ValueValidation),
             ("gateway route add web --action pass --first --last", ErrorKind::ArgumentConflict),
             ("gateway route add web --action pass --before a --after b", ErrorKind::ArgumentConflict),
+            ("gateway label add blocked", ErrorKind::MissingRequiredArgument),
+            ("gateway label add blocked ::1 --ttl 0s", ErrorKind::ValueValidation),
+            ("gateway label add blocked ::1 --ttl 366d", ErrorKind::ValueValidation),
+            ("gateway label add blocked ::1 --ttl 10", ErrorKind::ValueValidation),
+            ("gateway label delete blocked", ErrorKind::MissingRequiredArgument),
+            ("gateway label delete blocked ::1 --all", ErrorKind::ArgumentConflict),
             ("gateway status -o xml", ErrorKind::InvalidValue),
             ("gateway flow list --limit 0", ErrorKind::ValueValidation),
             ("gateway flow top --interval 1ms", ErrorKind::ValueValidation),
+            ("gateway flow top --networks", ErrorKind::MissingRequiredArgument),
+            ("gateway flow top --sources --route web", ErrorKind::ArgumentConflict),
+            ("gateway limit unban web/1", ErrorKind::MissingRequiredArgument),
             ("gateway run --mode fast", ErrorKind::InvalidValue),
             ("gateway run --table-memory much", ErrorKind::ValueValidation),
             ("gateway policy apply", ErrorKind::MissingRequiredArgument),
@@ -213,6 +249,15 @@ mod tests {
         assert_eq!((args.mark, args.priority), (Some(16), Some(6)));
         assert_eq!(args.action, ActionSpec::Redirect("eth1".into()));
         assert_eq!(args.place.position(), Some(Position::Before("old".into())));
+    }
+
+    #[test]
+    fn a_pool_is_an_action() {
+        use crate::api::types::ActionSpec;
+        let line = "gateway route set web --action pool:canary";
+        let Command::Route(verb) = parse(line).unwrap().command else { panic!("{line}") };
+        let RouteVerb::Set(args) = *verb else { panic!("{line}") };
+        assert_eq!(args.action, Some(ActionSpec::Pool("canary".into())));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// Examples of `flow`.
 pub const FLOW_EXAMPLE: &str = "Example:
   gateway flow list --route web
-  gateway flow top --by packets";
+  gateway flow top --by packets
+  gateway flow top --sources";
 
 /// Examples of `event`.
 pub const EVENT_EXAMPLE: &str = "Example:
@@ -29,9 +30,13 @@ pub enum FlowVerb {
     #[command(after_help = "Example:
   gateway flow top
   gateway flow top --by packets --interval 1s
+  gateway flow top --sources --by packets
+  gateway flow top --sources --networks --once
   gateway flow top --once > flows.txt
 
-On a terminal it redraws until Ctrl-C; elsewhere it prints once, over one interval.")]
+On a terminal it redraws until Ctrl-C; elsewhere it prints once, over one interval. With --sources it
+shows who sent most in the last one to two minutes, by a sketch of fixed size: nobody sent more than it
+says, nor less by more than 1/4096 of all that was sent.")]
     Top(FlowTopArgs),
 }
 
@@ -67,6 +72,12 @@ pub struct FlowTopArgs {
     /// Only flows that this route decided
     #[arg(long, value_name = "NAME")]
     pub route: Option<String>,
+    /// Watch source addresses, and not single flows
+    #[arg(long, conflicts_with = "route")]
+    pub sources: bool,
+    /// Watch source networks: /24 of IPv4, /48 of IPv6
+    #[arg(long, requires = "sources")]
+    pub networks: bool,
     /// Print once, then end
     #[arg(long)]
     pub once: bool,
@@ -108,14 +119,16 @@ pub enum RateColumn {
 /// Verbs of `event`.
 #[derive(Debug, Subcommand)]
 pub enum EventVerb {
-    /// List the latest sampled packets
+    /// List the latest sampled packets and alerts
     #[command(after_help = "Example:
   gateway event list
+  gateway event list --alerts
   gateway event list --limit 1000 -o json")]
     List(EventListArgs),
-    /// Print sampled packets as they come, one a line
+    /// Print sampled packets and alerts as they come, one a line
     #[command(after_help = "Example:
   gateway event follow
+  gateway event follow --alerts
   gateway event follow -o json | jq 'select(.verdict == \"drop\") | .source'")]
     Follow(FollowArgs),
 }
@@ -126,6 +139,9 @@ pub struct EventListArgs {
     /// Most events to show, 1 to 10000
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
+    /// Alerts alone: limits reached, bans, attacks
+    #[arg(long)]
+    pub alerts: bool,
     /// How to show them.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -137,6 +153,9 @@ pub struct FollowArgs {
     /// End after this many
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
+    /// Alerts alone: limits reached, bans, attacks
+    #[arg(long)]
+    pub alerts: bool,
     /// How to show them; json is an object a line.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -1,7 +1,9 @@
 //! Arguments of `gateway route`.
 
 use super::OutputArgs;
-use crate::api::types::{ActionSpec, MatchSpec, Position};
+use super::decision::{parse_action, parse_limit, parse_number, parse_setting, parse_syn_cookies};
+use super::matching::{MatchArgs, NotArgs};
+use crate::api::types::{ActionSpec, LimitUse, Position, SynCookiesSpec};
 use clap::{Args, Subcommand};
 
 /// Examples of `route`.
@@ -28,12 +30,23 @@ pub enum RouteVerb {
     #[command(after_help = "Example:
   gateway route add web --to 203.0.113.10 --protocol tcp --port 80,443 --mark 0x10 --action pass
   gateway route add deny-scanner --from 198.51.100.0/24 --action drop --first
-  gateway route add bypass --interface eth0 --action redirect:eth1 --before web")]
+  gateway route add bypass --interface eth0 --action redirect:eth1 --before web
+  gateway route add canary --from staging --to 203.0.113.10 --action pool:canary --before web
+  gateway route add deny-blocked --from blocked --not-to 203.0.113.53 --action drop --first
+  gateway route add null-scan --tcp-flags none/fin+syn+rst+psh+ack+urg --action drop --first
+  gateway route add tunnel --from staging+trusted --vlan 100-199 --set-dscp af21 --action pass
+  gateway route add small-pings --icmp-type 8,128 --length 0-128 --ttl 2-255 --action pass
+  gateway route add whole --fragment dont --not-port 22 --dscp ef --action pass
+  gateway route add dns --port 53 --limit rate=1kpps,burst=2k,per=source --action pass
+  gateway route add shop --limit tenant-a --limit connections=1000,per=source --action pass
+  gateway route add login --protocol tcp --port 443 --syn-cookies 2kcps,hold=10s --action pass")]
     Add(AddRouteArgs),
     /// Change a route of the live policy: only what is named changes
     #[command(after_help = "Example:
   gateway route set web --mark 0x20
   gateway route set web --mark none --port any
+  gateway route set web --not-source-port 0-1023 --limit rate=50Mbit,burst=1MB,dscp=cs1
+  gateway route set web --limit none --syn-cookies none --set-dscp none
   gateway route set web --action drop")]
     Set(SetRouteArgs),
     /// Delete a route from the live policy; its name keeps its counters
@@ -63,13 +76,26 @@ pub struct AddRouteArgs {
     /// What it matches.
     #[command(flatten)]
     pub matches: MatchArgs,
+    /// What it does not match.
+    #[command(flatten)]
+    pub not: NotArgs,
+    /// A limit of its own, such as rate=1kpps,burst=2k,per=source, or one of the policy's by name (again for
+    /// more)
+    #[arg(long, value_name = "LIMIT", help_heading = "Decision", value_parser = parse_limit)]
+    pub limit: Vec<LimitUse>,
+    /// SYN cookies: always, or from so many SYNs a second on, such as 2kcps or 2kcps,hold=10s
+    #[arg(long, value_name = "WHEN", help_heading = "Decision", value_parser = parse_syn_cookies)]
+    pub syn_cookies: Option<SynCookiesSpec>,
+    /// DSCP to write, such as af21
+    #[arg(long, value_name = "DSCP", help_heading = "Decision")]
+    pub set_dscp: Option<String>,
     /// skb mark to set, such as 0x10
     #[arg(long, value_name = "MARK", help_heading = "Decision", value_parser = parse_number)]
     pub mark: Option<u32>,
     /// skb priority to set
     #[arg(long, value_name = "N", help_heading = "Decision", value_parser = parse_number)]
     pub priority: Option<u32>,
-    /// What is done: pass, drop, tx or redirect:INTERFACE
+    /// What is done: pass, drop, tx, redirect:INTERFACE or pool:NAME
     #[arg(long, value_name = "ACTION", help_heading = "Decision", value_parser = parse_action)]
     pub action: ActionSpec,
     /// Where.
@@ -89,13 +115,25 @@ pub struct SetRouteArgs {
     /// What it matches; `any` takes a component away.
     #[command(flatten)]
     pub matches: MatchArgs,
+    /// What it does not match.
+    #[command(flatten)]
+    pub not: NotArgs,
+    /// All its limits (again for more), as for `add`; none takes them away
+    #[arg(long, value_name = "LIMIT|none", help_heading = "Decision", value_parser = parse_limit)]
+    pub limit: Option<Vec<LimitUse>>,
+    /// SYN cookies, as for `add`; none takes them away
+    #[arg(long, value_name = "WHEN|none", help_heading = "Decision", value_parser = parse_syn_cookies)]
+    pub syn_cookies: Option<SynCookiesSpec>,
+    /// DSCP to write; none writes none
+    #[arg(long, value_name = "DSCP|none", help_heading = "Decision")]
+    pub set_dscp: Option<String>,
     /// skb mark to set, such as 0x10; none sets no more
     #[arg(long, value_name = "MARK|none", help_heading = "Decision", value_parser = parse_setting)]
     pub mark: Option<u32>,
     /// skb priority to set; none sets no more
     #[arg(long, value_name = "N|none", help_heading = "Decision", value_parser = parse_setting)]
     pub priority: Option<u32>,
-    /// What is done: pass, drop, tx or redirect:INTERFACE
+    /// What is done: pass, drop, tx, redirect:INTERFACE or pool:NAME
     #[arg(long, value_name = "ACTION", help_heading = "Decision", value_parser = parse_action)]
     pub action: Option<ActionSpec>,
     /// Where it moves.
@@ -115,52 +153,6 @@ pub struct DeleteRouteArgs {
     /// How the change is made.
     #[command(flatten)]
     pub change: ChangeArgs,
-}
-
-/// Match components. All that are named must hold; within one, any of the list.
-#[derive(Debug, Default, Args)]
-pub struct MatchArgs {
-    /// Interface that the packet arrived on
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', help_heading = "Match (`any`: not by this)")]
-    pub interface: Option<Vec<String>>,
-    /// Source addresses or prefixes
-    #[arg(long, value_name = "PREFIX,…", value_delimiter = ',', help_heading = "Match (`any`: not by this)")]
-    pub from: Option<Vec<String>>,
-    /// Destination addresses or prefixes
-    #[arg(long, value_name = "PREFIX,…", value_delimiter = ',', help_heading = "Match (`any`: not by this)")]
-    pub to: Option<Vec<String>>,
-    /// Protocols: tcp, udp, sctp, icmp, icmpv6 or a number
-    #[arg(
-        long,
-        value_name = "PROTOCOL,…",
-        value_delimiter = ',',
-        help_heading = "Match (`any`: not by this)"
-    )]
-    pub protocol: Option<Vec<String>>,
-    /// Destination ports or ranges, such as 80,443,8000-8099
-    #[arg(long, value_name = "PORT,…", value_delimiter = ',', help_heading = "Match (`any`: not by this)")]
-    pub port: Option<Vec<String>>,
-    /// Source ports or ranges
-    #[arg(long, value_name = "PORT,…", value_delimiter = ',', help_heading = "Match (`any`: not by this)")]
-    pub source_port: Option<Vec<String>>,
-}
-
-impl MatchArgs {
-    /// The components as the control API takes them: absent, or a list that is empty for `any`.
-    #[must_use]
-    pub fn spec(self) -> MatchSpec {
-        let component = |values: Option<Vec<String>>| {
-            values.map(|values| if values == ["any"] { Vec::new() } else { values })
-        };
-        MatchSpec {
-            interface: component(self.interface),
-            from: component(self.from),
-            to: component(self.to),
-            protocol: component(self.protocol),
-            port: component(self.port),
-            source_port: component(self.source_port),
-        }
-    }
 }
 
 /// A place among the routes.
@@ -207,35 +199,4 @@ pub struct ChangeArgs {
     /// How to show the outcome.
     #[command(flatten)]
     pub output: OutputArgs,
-}
-
-/// `pass`, `drop`, `tx` or `redirect:eth1`.
-fn parse_action(text: &str) -> Result<ActionSpec, String> {
-    match text.split_once(':') {
-        None if text == "pass" => Ok(ActionSpec::Pass),
-        None if text == "drop" => Ok(ActionSpec::Drop),
-        None if text == "tx" => Ok(ActionSpec::Tx),
-        Some(("redirect", interface)) if !interface.is_empty() => {
-            Ok(ActionSpec::Redirect(interface.to_owned()))
-        }
-        _ => Err("write pass, drop, tx or redirect:INTERFACE".to_owned()),
-    }
-}
-
-/// A mark or a priority, decimal or 0x…; not 0, which stands for none.
-fn parse_number(text: &str) -> Result<u32, String> {
-    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u32::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    match number {
-        Ok(0) => Err("0 cannot be told from none; write 1 to 4294967295, or 0x1 to 0xffffffff".to_owned()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("write 1 to 4294967295, or 0x1 to 0xffffffff".to_owned()),
-    }
-}
-
-/// The same, or `none`, which is 0 in the control API.
-fn parse_setting(text: &str) -> Result<u32, String> {
-    if text == "none" { Ok(0) } else { parse_number(text).map_err(|error| format!("{error}, or none")) }
 }

@@ -61,6 +61,17 @@ pub struct Settings {
     /// Memory for compiled policies: old and new must fit side by side [default: 64MiB]
     #[arg(long, value_name = "SIZE")]
     pub table_memory: Option<Size>,
+    /// Live members that labels can have, a power of two, 32 bytes each [default: 131072]
+    #[arg(long, value_name = "N")]
+    pub live_members: Option<u32>,
+    /// Keys (sources, destinations) that all limits together can hold, a power of two, 48 bytes each
+    /// [default: 262144]
+    #[arg(long, value_name = "N")]
+    pub limit_keys: Option<u32>,
+    /// Open connections that all limits together can count, a power of two, 16 bytes each
+    /// [default: 262144]
+    #[arg(long, value_name = "N")]
+    pub limit_connections: Option<u32>,
     /// Whether flows are accounted for [default: on]
     #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
     pub flow_accounting: Option<OnOff>,

@@ -94,7 +94,7 @@ impl FromStr for Metrics {
 }
 
 /// Splits `64MiB` into 64 and `MiB`.
-fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+pub(super) fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

@@ -3,11 +3,13 @@
 use super::super::args::{Format, PolicyFileArgs};
 use super::super::{CliError, output, render};
 use super::policy::read;
-use crate::compile::{Names, compile};
-use crate::policy::{self, Action, Diagnostics, Policy};
+use crate::compile::{CompileError, Image, LabelTable, Names, PoolTables, Surroundings, compile};
+use crate::policy::{self, Action, Diagnostics, Folder, LabelFiles, Policy};
 use gateway_common::abi::{COUNTER_FIRST_ROUTE, Line, MAX_INTERFACES};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -30,7 +32,9 @@ pub struct Findings {
 /// A file that cannot be read, or a policy that is wrong.
 pub fn run(args: &PolicyFileArgs) -> Result<(), CliError> {
     let (source, text) = read(&args.file)?;
-    let findings = check(&source, &text);
+    // Label files are found from where the policy's file is.
+    let folder = Folder(args.file.parent().unwrap_or(Path::new("")).to_owned());
+    let findings = check(&source, &text, &folder);
     let format = args.output.output;
     let tables = matches!(format, Format::Table | Format::Wide);
     if findings.valid || !tables {
@@ -55,8 +59,8 @@ fn message(source: &str, findings: &Findings) -> String {
 }
 
 /// Reads and compiles a policy, as a node that has all its interfaces would.
-fn check(source: &str, text: &str) -> Findings {
-    let (policy, diagnostics) = policy::check(source, text);
+fn check(source: &str, text: &str, files: &dyn LabelFiles) -> Findings {
+    let (policy, diagnostics) = policy::check_with(source, text, files);
     let Some(policy) = policy else {
         return Findings { valid: false, routes: 0, table_bytes: None, diagnostics, problems: Vec::new() };
     };
@@ -64,7 +68,7 @@ fn check(source: &str, text: &str) -> Findings {
         Ok(names) => names,
         Err(problem) => return refused(&policy, diagnostics, vec![problem]),
     };
-    match compile(&policy, &names) {
+    match compiled(&policy, &names) {
         Ok(image) => Findings {
             valid: true,
             routes: policy.routes.len(),
@@ -76,11 +80,21 @@ fn check(source: &str, text: &str) -> Findings {
     }
 }
 
+/// Compiles for a node where no label has live members. Which clock its limits run by does not matter to
+/// whether they compile.
+fn compiled(policy: &Policy, names: &AnyNode<'_>) -> Result<Image, CompileError> {
+    let labels = LabelTable::build(&policy.labels)?;
+    let pools = PoolTables::default();
+    let surroundings =
+        Surroundings { names, labels: &labels, live_sets: &[], pools: &pools, ns_per_jiffy: 4_000_000 };
+    compile(policy, &surroundings)
+}
+
 fn refused(policy: &Policy, diagnostics: Diagnostics, problems: Vec<String>) -> Findings {
     Findings { valid: false, routes: policy.routes.len(), table_bytes: None, diagnostics, problems }
 }
 
-/// A node that has every interface that a policy names.
+/// A node that has every interface that a policy names, and a way to every target.
 struct AnyNode<'p> {
     slots: BTreeMap<&'p str, u8>,
 }
@@ -91,9 +105,10 @@ impl<'p> AnyNode<'p> {
         for route in &policy.routes {
             let target = match &route.action {
                 Action::Redirect { interface } => Some(interface),
-                Action::Pass | Action::Drop | Action::Tx => None,
+                Action::Pass | Action::Drop | Action::Tx | Action::Pool { .. } => None,
             };
-            for name in route.matches.interface.iter().flatten().chain(target) {
+            let not = route.matches.not.iter().filter_map(|not| not.interface.as_ref());
+            for name in route.matches.interface.iter().chain(not).flatten().chain(target) {
                 slots.entry(name.as_str()).or_insert(0);
             }
         }
@@ -116,16 +131,37 @@ impl Names for AnyNode<'_> {
     fn counter_slot(&self, _: &str) -> u32 {
         COUNTER_FIRST_ROUTE
     }
+
+    /// Nor which one a limit has.
+    fn limit_slot(&self, _: &str) -> u32 {
+        1
+    }
+
+    /// Nor a target.
+    fn target_slot(&self, _: &str) -> u32 {
+        1
+    }
+
+    /// Nor which address of this node a target would see, if it has one.
+    fn outer_source(&self, target: IpAddr) -> Option<IpAddr> {
+        Some(target)
+    }
+
+    /// Without live members no label is asked for by its number.
+    fn label_number(&self, _: &str) -> u32 {
+        1
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::NoFiles;
 
     #[test]
     fn a_right_policy() {
         let text = "version: 1\nroutes:\n- {name: web, match: {interface: eth0, port: 80}, action: {redirect: eth1}}\n";
-        let findings = check("p", text);
+        let findings = check("p", text, &NoFiles);
         assert!(findings.valid && findings.diagnostics.is_empty(), "{findings:?}");
         assert_eq!(findings.routes, 1);
         assert!(findings.table_bytes.is_some_and(|bytes| bytes >= 1024), "{findings:?}");
@@ -134,7 +170,7 @@ mod tests {
     #[test]
     fn all_errors_at_once() {
         let text = "version: 1\nrouts: []\nroutes:\n- {name: web, match: {port: 99999}, action: fly}\n";
-        let findings = check("p", text);
+        let findings = check("p", text, &NoFiles);
         assert!(!findings.valid);
         assert_eq!(findings.diagnostics.errors(), 3, "{:?}", findings.diagnostics);
     }
@@ -142,7 +178,7 @@ mod tests {
     #[test]
     fn hidden_routes_are_warned_of() {
         let text = "version: 1\nroutes:\n- {name: all, action: pass}\n- {name: web, match: {port: 80}, action: drop}\n";
-        let findings = check("p", text);
+        let findings = check("p", text, &NoFiles);
         assert!(findings.valid);
         assert_eq!(findings.diagnostics.warnings(), 1);
     }
@@ -153,6 +189,27 @@ mod tests {
         for i in 0..256 {
             text.push_str(&format!("- {{name: r{i}, match: {{interface: eth{i}}}, action: pass}}\n"));
         }
-        assert_eq!(check("p", &text).problems, ["the policy names 256 interfaces, and 255 is the most"]);
+        assert_eq!(
+            check("p", &text, &NoFiles).problems,
+            ["the policy names 256 interfaces, and 255 is the most"]
+        );
+    }
+
+    /// Those that are shipped, the files of their labels included.
+    #[test]
+    fn the_examples_are_right() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+        let mut count = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let findings = check(&path.display().to_string(), &text, &Folder(folder.clone()));
+                assert!(findings.valid, "{findings:?}");
+                assert!(findings.diagnostics.is_empty(), "{}", findings.diagnostics.render(false));
+                count += 1;
+            }
+        }
+        assert!(count >= 4, "{count} examples");
     }
 }

@@ -5,6 +5,7 @@ use super::super::client::Client;
 use super::super::target::Target;
 use super::super::{CliError, output, render, units};
 use crate::api::types::{Event, EventList};
+use gateway_common::abi::EventKind;
 
 /// Does what the verb says.
 ///
@@ -18,7 +19,10 @@ pub async fn run(client: &Client, verb: EventVerb) -> Result<(), CliError> {
 }
 
 async fn list(client: &Client, args: &EventListArgs) -> Result<(), CliError> {
-    let list: EventList = client.get(&Target::new("/v1/events").query("limit", Some(args.limit))).await?;
+    let target = Target::new("/v1/events")
+        .query("limit", Some(args.limit))
+        .query("alerts", args.alerts.then_some(true));
+    let list: EventList = client.get(&target).await?;
     output::show(args.output.output, &list, |wide| {
         list.events.iter().map(|event| render::event::line(event, wide)).collect()
     })?;
@@ -38,6 +42,9 @@ async fn follow(client: &Client, args: &FollowArgs) -> Result<(), CliError> {
         let event: Event = lines.next().await?.ok_or(CliError::Ended)?;
         if event.missed > 0 {
             output::complain(&format!("{} events missed: reading is too slow", units::grouped(event.missed)));
+        }
+        if args.alerts && event.kind == EventKind::Packet.name() {
+            continue;
         }
         output::print(&match args.output.output {
             Format::Table => render::event::line(&event, false),

@@ -23,7 +23,8 @@ pub async fn run(client: &Client, verb: PolicyVerb) -> Result<(), CliError> {
 }
 
 async fn apply(client: &Client, args: &ApplyArgs) -> Result<(), CliError> {
-    let (source, text) = read(&args.file)?;
+    let (name, text) = read(&args.file)?;
+    let source = source(&args.file, name)?;
     let target = Target::new("/v1/policy")
         .query("source", Some(source))
         .query("base_generation", args.if_generation)
@@ -50,7 +51,8 @@ pub fn show_applied(format: Format, report: &ApplyReport) -> Result<(), CliError
 }
 
 async fn diff(client: &Client, args: &PolicyFileArgs) -> Result<(), CliError> {
-    let (source, text) = read(&args.file)?;
+    let (name, text) = read(&args.file)?;
+    let source = source(&args.file, name)?;
     let target = Target::new("/v1/policy/diff").query("source", Some(source));
     let report: DiffReport = client.send_yaml(Method::POST, &target, text).await?;
     output::show(args.output.output, &report, |_| {
@@ -66,6 +68,17 @@ async fn show(client: &Client, args: OutputArgs) -> Result<(), CliError> {
         Format::Wide => output::print(&render::policy::document(&document, true)),
         Format::Json => output::print(&output::json(&document)?),
     }
+}
+
+/// What the daemon is told of where a policy comes from: a file's absolute path, beside which it finds
+/// label files, wherever it runs itself.
+fn source(file: &Path, name: String) -> Result<String, CliError> {
+    if file == Path::new("-") {
+        return Ok(name);
+    }
+    let path =
+        std::path::absolute(file).map_err(|source| CliError::Read { path: file.to_owned(), source })?;
+    Ok(path.display().to_string())
 }
 
 /// A policy file's name and text; `-` is standard input.

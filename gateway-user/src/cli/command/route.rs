@@ -1,11 +1,12 @@
 //! `gateway route`.
 
+use super::super::args::matching;
 use super::super::args::{AddRouteArgs, ChangeArgs, DeleteRouteArgs, Format, RouteVerb, SetRouteArgs};
 use super::super::client::Client;
 use super::super::target::Target;
 use super::super::{CliError, output, render};
 use super::policy::show_applied;
-use crate::api::types::{AddRoute, ApplyReport, MatchSpec, RouteInfo, RouteList, RoutePatch, RouteSpec};
+use crate::api::types::{AddRoute, ApplyReport, LimitUse, RouteInfo, RouteList, RoutePatch, RouteSpec};
 use hyper::Method;
 
 const ROUTES: &str = "/v1/routes";
@@ -34,9 +35,12 @@ async fn add(client: &Client, args: AddRouteArgs) -> Result<(), CliError> {
     let route = AddRoute {
         route: RouteSpec {
             name: args.name,
-            matches: args.matches.spec(),
+            matches: matching::spec(args.matches, args.not).unwrap_or_default(),
+            limit: Some(args.limit).filter(|limits| !limits.is_empty()),
+            syn_cookies: args.syn_cookies,
             mark: args.mark,
             priority: args.priority,
+            dscp: args.set_dscp,
             action: args.action,
         },
         position: args.place.position().unwrap_or_default(),
@@ -47,9 +51,13 @@ async fn add(client: &Client, args: AddRouteArgs) -> Result<(), CliError> {
 }
 
 async fn set(client: &Client, args: SetRouteArgs) -> Result<(), CliError> {
-    let matches = args.matches.spec();
+    let none = LimitUse::Named("none".to_owned());
     let patch = RoutePatch {
-        matches: (matches != MatchSpec::default()).then_some(matches),
+        matches: matching::spec(args.matches, args.not),
+        // `none` is no limit's name.
+        limit: args.limit.map(|limits| if limits == [none] { Vec::new() } else { limits }),
+        syn_cookies: args.syn_cookies,
+        dscp: args.set_dscp,
         mark: args.mark,
         priority: args.priority,
         action: args.action,

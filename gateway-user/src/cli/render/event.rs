@@ -1,6 +1,6 @@
 //! Sampled packets, one a line.
 
-use super::super::units::{mark, time_of_day_us};
+use super::super::units::{grouped, mark, time_of_day_us};
 use super::{endpoint, protocol, verdict};
 use crate::api::types::Event;
 
@@ -35,11 +35,27 @@ pub fn line(event: &Event, wide: bool) -> String {
     if event.mark.is_some() {
         text.push_str(&format!(" mark {}", mark(event.mark)));
     }
+    if let Some(limit) = &event.limit {
+        text.push_str(&format!("; {}", alert(&event.kind, limit, event)));
+    }
     if wide {
         text.push_str(&format!(" generation {}", event.generation));
     }
     text.push('\n');
     text
+}
+
+/// What an alert says of its limit.
+fn alert(kind: &str, limit: &str, event: &Event) -> String {
+    match kind {
+        "limit" => {
+            format!("over limit {limit}, {} packets refused", grouped(event.refused.unwrap_or_default()))
+        }
+        "ban" => format!("banned by {limit}"),
+        "attack_begins" => format!("attack begins, SYN cookies by {limit}"),
+        "attack_ends" => format!("attack ends, no SYN cookies by {limit}"),
+        other => format!("{other} {limit}"),
+    }
 }
 
 #[cfg(test)]
@@ -48,6 +64,9 @@ mod tests {
 
     fn event() -> Event {
         Event {
+            kind: "packet".into(),
+            limit: None,
+            refused: None,
             time_unix_ns: 1_795_237_822_123_456_789,
             interface: "eth0".into(),
             hook: "xdp".into(),
@@ -101,6 +120,29 @@ mod tests {
             line(&event, false),
             "05:10:22.123456 eth0 xdp drop: policy deny icmp 8/0 192.0.2.1 > 203.0.113.10 first fragment 74 bytes\n"
         );
+    }
+
+    #[test]
+    fn alerts() {
+        let packet = "05:10:22.123456 eth0 xdp drop: limit web tcp [2001:db8::7]:4242 > [2001:db8::10]:443 SYN \
+                      74 bytes mark 0x10; ";
+        let alert = |kind: &str| Event {
+            kind: kind.into(),
+            limit: Some("web/1".into()),
+            refused: (kind == "limit").then_some(12_345),
+            verdict: "drop".into(),
+            reason: Some("limit".into()),
+            ..event()
+        };
+        for (kind, said) in [
+            ("limit", "over limit web/1, 12,345 packets refused"),
+            ("ban", "banned by web/1"),
+            ("attack_begins", "attack begins, SYN cookies by web/1"),
+            ("attack_ends", "attack ends, no SYN cookies by web/1"),
+            ("news", "news web/1"),
+        ] {
+            assert_eq!(line(&alert(kind), false), format!("{packet}{said}\n"));
+        }
     }
 
     #[test]

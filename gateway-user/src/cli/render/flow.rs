@@ -12,7 +12,7 @@ pub fn list(list: &FlowList, now_unix_ms: u64, wide: bool) -> String {
     let mut heads = Vec::from(IDENTITY);
     heads.extend([">PACKETS", ">BYTES", ">LAST"]);
     if wide {
-        heads.extend([">FIRST", "INTERFACE", "VLAN", "FLAGS", ">GENERATION"]);
+        heads.extend([">FIRST", "INTERFACE", "VLAN", "FLAGS"]);
     }
     let mut columns = Columns::new(&heads);
     for flow in &list.flows {
@@ -28,7 +28,6 @@ pub fn list(list: &FlowList, now_unix_ms: u64, wide: bool) -> String {
                 flow.interface.clone(),
                 if flow.vlan == 0 { "-".to_owned() } else { flow.vlan.to_string() },
                 flags(flow),
-                flow.generation.to_string(),
             ]);
         }
         columns.row(cells);
@@ -153,7 +152,6 @@ mod tests {
             verdict: "pass".into(),
             reason: None,
             route: "web".into(),
-            generation: 42,
             mark: Some(16),
             priority: None,
             redirect: None,

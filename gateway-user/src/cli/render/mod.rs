@@ -2,9 +2,13 @@
 
 pub mod event;
 pub mod flow;
+pub mod label;
+pub mod limit;
 pub mod policy;
+pub mod pool;
 pub mod route;
 pub mod status;
+pub mod talker;
 
 /// `198.51.100.7:4242`, `[2001:db8::1]:443`, or the address alone.
 fn endpoint(address: &str, port: Option<u16>) -> String {

@@ -2,7 +2,7 @@
 
 use super::super::output::Columns;
 use super::super::units::{bytes, mark, number, optional};
-use crate::api::types::{Counts, RouteInfo, RouteList};
+use crate::api::types::{AboveSpec, Counts, LimitUse, OverSpec, RouteInfo, RouteList, SynCookiesSpec};
 
 /// All routes in order, and below them what no route decided.
 #[must_use]
@@ -56,6 +56,7 @@ fn counts(counts: Counts, exact: bool) -> [String; 2] {
 #[must_use]
 pub fn one(route: &RouteInfo, exact: bool) -> String {
     let mut text = String::new();
+    let mut line = |key: &str, value: &str| text.push_str(&format!("{key:<10}{value}\n"));
     for (key, value) in [
         ("name", route.route.name.clone()),
         ("position", route.position.to_string()),
@@ -63,33 +64,85 @@ pub fn one(route: &RouteInfo, exact: bool) -> String {
         ("action", route.action_text.clone()),
         ("mark", mark(route.route.mark)),
         ("priority", optional(route.route.priority)),
-        ("packets", number(route.counts.packets, exact)),
-        ("bytes", bytes(route.counts.bytes, exact)),
     ] {
-        text.push_str(&format!("{key:<10}{value}\n"));
+        line(key, &value);
+    }
+    // What few routes have is told of those.
+    for (number, limit) in route.route.limit.iter().flatten().enumerate() {
+        line("limit", &limit_text(limit, number + 1, &route.route.name));
+    }
+    if let Some(cookies) = &route.route.syn_cookies {
+        line("cookies", &cookies_text(cookies));
+    }
+    if let Some(dscp) = &route.route.dscp {
+        line("dscp", dscp);
+    }
+    line("packets", &number(route.counts.packets, exact));
+    line("bytes", &bytes(route.counts.bytes, exact));
+    text
+}
+
+/// A limit in words, with its name.
+fn limit_text(limit: &LimitUse, number: usize, route: &str) -> String {
+    let limit = match limit {
+        LimitUse::Named(name) => return name.clone(),
+        LimitUse::Own(limit) => limit,
+    };
+    let mut text = format!("{route}/{number}:");
+    let mut put = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            text.push_str(&format!(" {key} {value}"));
+        }
+    };
+    put("rate", limit.rate.clone());
+    put("connections", limit.connections.map(|most| most.to_string()));
+    put("burst", limit.burst.clone());
+    put("per", limit.per.clone());
+    put("ipv4_prefix", limit.ipv4_prefix.map(|length| length.to_string()));
+    put("ipv6_prefix", limit.ipv6_prefix.map(|length| length.to_string()));
+    match &limit.over {
+        Some(OverSpec::Word(word)) => put("over", Some(word.clone())),
+        Some(OverSpec::Demote(to)) => {
+            put("over dscp", to.dscp.clone());
+            put("over mark", to.mark.map(|to| mark(Some(to))));
+        }
+        None => {}
+    }
+    if let Some(ban) = &limit.ban {
+        put("ban", Some(ban.duration.clone()));
+        put("after", ban.after.map(|after| after.to_string()));
     }
     text
+}
+
+fn cookies_text(cookies: &SynCookiesSpec) -> String {
+    match cookies {
+        SynCookiesSpec::Word(word) => word.clone(),
+        SynCookiesSpec::Above(AboveSpec { above, hold }) => {
+            let hold = hold.as_ref().map(|hold| format!(" hold {hold}")).unwrap_or_default();
+            format!("above {above}{hold}")
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{ActionSpec, MatchSpec, RouteSpec};
+    use crate::api::types::{ActionSpec, BanSpec, LimitSpec, RouteSpec};
 
     fn route(position: u32, name: &str, match_text: &str, action: ActionSpec, packets: u64) -> RouteInfo {
         let action_text = match &action {
             ActionSpec::Redirect(interface) => format!("redirect {interface}"),
+            ActionSpec::Pool(pool) => format!("pool {pool}"),
             ActionSpec::Drop => "drop".to_owned(),
             _ => "pass".to_owned(),
         };
         RouteInfo {
             position,
             route: RouteSpec {
-                name: name.to_owned(),
-                matches: MatchSpec::default(),
                 mark: (position == 2).then_some(0x10),
                 priority: (position == 2).then_some(6),
-                action,
+                ..RouteSpec::new(name, action)
             },
             match_text: match_text.to_owned(),
             action_text,
@@ -131,6 +184,34 @@ mod tests {
         let text = list(&sample(), true);
         assert!(text.contains("PRIORITY"), "{text}");
         assert!(text.contains("0x10  6         1234567  123456700"), "{text}");
+    }
+
+    #[test]
+    fn what_a_route_limits_is_told() {
+        let mut route = sample().routes.swap_remove(1);
+        let own = LimitSpec {
+            rate: Some("1kpps".into()),
+            per: Some("source".into()),
+            ban: Some(BanSpec { duration: "10m".into(), after: Some(3) }),
+            ..LimitSpec::default()
+        };
+        route.route.limit = Some(vec![LimitUse::Named("tenant-a".into()), LimitUse::Own(own)]);
+        route.route.syn_cookies =
+            Some(SynCookiesSpec::Above(AboveSpec { above: "2kcps".into(), hold: Some("10s".into()) }));
+        route.route.dscp = Some("af21".into());
+        assert!(
+            one(&route, false).contains(
+                "priority  6
+limit     tenant-a
+limit     web/2: rate 1kpps per source ban 10m after 3
+cookies   above 2kcps hold 10s
+dscp      af21
+packets   1.23M
+"
+            ),
+            "{}",
+            one(&route, false)
+        );
     }
 
     #[test]

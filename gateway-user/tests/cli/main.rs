@@ -3,114 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+mod labels;
+mod limits;
+mod pools;
+mod script;
+
+use script::{Answer, Daemon, assert_output, gateway, ok, refusal};
 use serde_json::{Value, json};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
-use tempfile::TempDir;
-
-/// An answer of the scripted daemon.
-#[derive(Clone)]
-struct Answer {
-    status: u16,
-    body: String,
-}
-
-fn ok(body: &Value) -> Answer {
-    Answer { status: 200, body: body.to_string() }
-}
-
-fn refusal(status: u16, error: &Value) -> Answer {
-    Answer { status, body: json!({ "error": error }).to_string() }
-}
-
-/// What the scripted daemon was asked: `METHOD path?query` and the body.
-type Asked = Arc<Mutex<Vec<(String, String)>>>;
-
-#[derive(Clone)]
-struct Script {
-    answers: Arc<Vec<(&'static str, Answer)>>,
-    asked: Asked,
-}
-
-/// A daemon that answers from a script, until it is dropped.
-struct Daemon {
-    folder: TempDir,
-    asked: Asked,
-    _runtime: tokio::runtime::Runtime,
-}
-
-impl Daemon {
-    /// `answers`: the answer to each `METHOD path`.
-    fn start(answers: Vec<(&'static str, Answer)>) -> Daemon {
-        let folder = tempfile::tempdir().unwrap();
-        let asked = Asked::default();
-        let script = Script { answers: Arc::new(answers), asked: asked.clone() };
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        runtime.spawn(async move {
-            let listener = tokio::net::UnixListener::from_std(listener).unwrap();
-            axum::serve(listener, Router::new().fallback(answer).with_state(script)).await.unwrap();
-        });
-        Daemon { folder, asked, _runtime: runtime }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("socket")
-    }
-
-    fn gateway(&self, arguments: &str) -> Output {
-        gateway(&self.socket(), arguments, "")
-    }
-
-    fn asked(&self) -> Vec<(String, String)> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-async fn answer(State(script): State<Script>, method: Method, uri: Uri, body: Bytes) -> Response {
-    script.asked.lock().unwrap().push((format!("{method} {uri}"), String::from_utf8(body.to_vec()).unwrap()));
-    let wanted = format!("{method} {}", uri.path());
-    match script.answers.iter().find(|(request, _)| *request == wanted) {
-        Some((_, answer)) => {
-            (StatusCode::from_u16(answer.status).unwrap(), Body::from(answer.body.clone())).into_response()
-        }
-        None => (StatusCode::NOT_FOUND, "nothing is scripted").into_response(),
-    }
-}
-
-/// Runs the binary; arguments are divided at blanks.
-fn gateway(socket: &Path, arguments: &str, input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
-        .arg("--socket")
-        .arg(socket)
-        .args(arguments.split_whitespace())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-#[track_caller]
-fn assert_output(output: &Output, code: i32, stdout: &str, stderr: &str) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    assert_eq!(
-        (output.status.code(), text(&output.stdout).as_str(), text(&output.stderr).as_str()),
-        (Some(code), stdout, stderr)
-    );
-}
 
 fn route(name: &str) -> Value {
     json!({
@@ -181,6 +84,57 @@ fn a_route_is_added_set_and_deleted() {
             ("DELETE /v1/routes/web?base_generation=42".to_owned(), Value::Null),
         ]
     );
+}
+
+#[test]
+fn a_policy_file_is_named_by_its_absolute_path() {
+    let daemon = Daemon::start(vec![("PUT /v1/policy", ok(&report()))]);
+    let file = daemon.folder.path().join("policy.yaml");
+    std::fs::write(&file, "version: 1\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .current_dir(daemon.folder.path())
+        .args(["--socket", "socket", "policy", "apply", "policy.yaml"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let source = file.display().to_string().replace('/', "%2F");
+    assert_eq!(daemon.asked()[0].0, format!("PUT /v1/policy?source={source}"));
+}
+
+#[test]
+fn a_flag_for_each_word_of_a_route() {
+    let daemon =
+        Daemon::start(vec![("POST /v1/routes", ok(&report())), ("PATCH /v1/routes/web", ok(&report()))]);
+    let done = "generation 43 is live, in 10 µs\n  + 1 route added: web\n";
+    let add = "route add web --interface eth0 --from blocked,10.0.0.0/8 --icmp-type 8,128 --icmp-code 0 \
+               --tcp-flags syn/syn+ack,none/ack --length 0-128 --dscp ef --fragment dont --flow-label 1-9 \
+               --vlan untagged,100 --ttl 2-255 --not-from x+y --not-port 22 --not-vlan 7 --set-dscp af21 \
+               --limit tenant-a --limit rate=1kpps,burst=2k,per=source --syn-cookies 2kcps,hold=1m --action pass";
+    assert_output(&daemon.gateway(add), 0, done, "");
+    let set = "route set web --from a+b --not-port any --limit none --syn-cookies none --set-dscp none";
+    assert_output(&daemon.gateway(set), 0, done, "");
+    let asked: Vec<Value> =
+        daemon.asked().into_iter().map(|(_, body)| serde_json::from_str(&body).unwrap()).collect();
+    let matches = json!({
+        "interface": ["eth0"], "from": ["blocked", "10.0.0.0/8"], "icmp_type": ["8", "128"], "icmp_code": ["0"],
+        "tcp_flags": ["syn/syn+ack", "none/ack"], "length": ["0-128"], "dscp": ["ef"], "fragment": ["dont"],
+        "flow_label": ["1-9"], "vlan": ["untagged", "100"], "ttl": ["2-255"],
+        "not": {"from": {"all": ["x", "y"]}, "port": ["22"], "vlan": ["7"]},
+    });
+    let limit = json!(["tenant-a", {"rate": "1kpps", "burst": "2k", "per": "source"}]);
+    let added = json!({
+        "name": "web", "match": matches, "limit": limit, "syn_cookies": {"above": "2kcps", "hold": "1m"},
+        "dscp": "af21", "action": "pass",
+    });
+    assert_eq!(asked[0]["route"], added);
+    assert_eq!(
+        asked[1],
+        json!({"match": {"from": {"all": ["a", "b"]}, "not": {"port": []}}, "limit": [], "syn_cookies": "none",
+               "dscp": "none"})
+    );
+    let wrong = daemon.gateway("route add web --limit rate=1kpps,brust=2k --action pass");
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("a limit has no key `brust`"));
 }
 
 #[test]
@@ -257,6 +211,9 @@ fn wrong_usage_is_2() {
         "status -o xml",
         "policy apply /no/such/file",
         "route set web",
+        "label add blocked",
+        "label add blocked ::1 --ttl 1x",
+        "label delete blocked",
         "run",
     ] {
         let output = daemon.gateway(arguments);
@@ -308,7 +265,7 @@ fn events_are_followed_until_the_daemon_ends() {
         "time_unix_ns": 1_795_237_822_123_456_789_u64, "interface": "eth0", "hook": "xdp", "verdict": "drop",
         "reason": "policy", "route": "deny", "generation": 42, "length": 60, "protocol": "udp",
         "source": "192.0.2.1", "source_port": 53, "destination": "192.0.2.2", "port": 4242, "icmp_type": null,
-        "icmp_code": null, "fragment": null, "tcp_flags": "", "mark": null, "missed": 7,
+        "icmp_code": null, "fragment": null, "tcp_flags": "", "mark": null, "missed": 7, "kind": "packet",
     });
     let body = format!("{event}\n\n{event}\n");
     let daemon = Daemon::start(vec![("GET /v1/events/follow", Answer { status: 200, body })]);
