@@ -14,15 +14,22 @@ pub struct Snapshot {
     pub reasons: BTreeMap<(u8, Reason), (u64, u64)>,
     /// By counter slot.
     pub routes: BTreeMap<u32, Count>,
+    /// By limit slot: admitted, refused.
+    pub limits: BTreeMap<u32, (Count, Count)>,
+    /// By target slot.
+    pub targets: BTreeMap<u32, Count>,
 }
 
 impl Snapshot {
-    /// Reads the counters of these interface slots (slot 0 is always among them) and counter slots.
+    /// Reads the counters of these interface slots (slot 0 is always among them), counter slots, limit
+    /// slots and target slots.
     #[must_use]
     pub fn take(
         readers: &Readers,
         interfaces: impl IntoIterator<Item = u8>,
         routes: impl IntoIterator<Item = u32>,
+        limits: impl IntoIterator<Item = u32>,
+        targets: impl IntoIterator<Item = u32>,
     ) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for slot in std::iter::once(0).chain(interfaces) {
@@ -35,6 +42,13 @@ impl Snapshot {
         }
         for slot in routes {
             snapshot.routes.insert(slot, readers.route_counts(slot));
+        }
+        for slot in limits {
+            let count = readers.limit_counts(slot);
+            snapshot.limits.insert(slot, (count.admitted, count.refused));
+        }
+        for slot in targets {
+            snapshot.targets.insert(slot, readers.target_counts(slot));
         }
         snapshot
     }
@@ -68,6 +82,19 @@ impl Snapshot {
             let change = minus(*now, before.routes.get(slot).copied().unwrap_or_default());
             if change != Count::default() {
                 delta.routes.insert(*slot, change);
+            }
+        }
+        for (slot, now) in &self.targets {
+            let change = minus(*now, before.targets.get(slot).copied().unwrap_or_default());
+            if change != Count::default() {
+                delta.targets.insert(*slot, change);
+            }
+        }
+        for (slot, (admitted, refused)) in &self.limits {
+            let (admitted_then, refused_then) = before.limits.get(slot).copied().unwrap_or_default();
+            let change = (minus(*admitted, admitted_then), minus(*refused, refused_then));
+            if change != Default::default() {
+                delta.limits.insert(*slot, change);
             }
         }
         delta
@@ -117,6 +144,8 @@ impl Snapshot {
             stats: [((slot, hook as usize), stats)].into(),
             reasons: reason.map(|reason| ((slot, reason), (dropped, 1 - dropped))).into_iter().collect(),
             routes: [(route, one)].into(),
+            limits: BTreeMap::new(),
+            targets: BTreeMap::new(),
         }
     }
 }

@@ -258,9 +258,10 @@ fn build() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("GATEWAY_BIN") {
         return Ok(path.into());
     }
-    // target/<profile>/deps/<test>: the profile that the test was built with.
-    let test = std::env::current_exe()?;
-    let profile = test.ancestors().nth(2).context("the test is not in a target folder")?;
+    // target/<profile>/deps/<test>, or target/<profile>/<binary>: the profile that this was built with.
+    let this = std::env::current_exe()?;
+    let profile = this.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+    let profile = profile.context("this is not in a target folder")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.args(["build", "--quiet", "--package", "gateway-user", "--bin", "gateway"]);

@@ -4,11 +4,14 @@
 //! Nothing in here shares code with what it tests beyond the layouts of `gateway_common`: packets
 //! are built and judged by code of their own.
 
+pub mod backends;
 pub mod btf;
 pub mod captures;
 pub mod check;
+pub mod compare;
 pub mod counters;
 pub mod daemon;
+pub mod flood;
 pub mod generate;
 pub mod golden;
 pub mod model;
@@ -22,6 +25,8 @@ pub mod report;
 pub mod testrun;
 pub mod traffic;
 pub mod watch;
+pub mod ways;
+pub mod web;
 pub mod wire;
 
 /// Where the BPF file system is mounted; each test pins in a folder of its own below.

@@ -127,7 +127,7 @@ impl Namespace {
     pub fn veth(&self, near: &str, other: &Namespace, far: &str) -> Result<()> {
         self.ip(&["link", "add", "name", near, "type", "veth", "peer", "name", far, "netns", &other.name])?;
         for (namespace, link) in [(self, near), (other, far)] {
-            namespace.run(|| transmit_checksum_off(link))?;
+            namespace.run(|| transmit_offload(link, false))?;
             namespace.ip(&["link", "set", "dev", link, "up"])?;
         }
         Ok(())
@@ -242,10 +242,14 @@ fn leftovers(folder: &str) -> Vec<String> {
         .collect()
 }
 
-/// Has the stack compute checksums before a frame leaves `link`.
-fn transmit_checksum_off(link: &str) -> Result<()> {
+/// Says whether a link of the calling thread's namespace is trusted to compute checksums, and to cut what
+/// the stack sends into segments; else the stack does both before a frame leaves.
+///
+/// # Errors
+/// If the device refuses.
+pub fn transmit_offload(link: &str, on: bool) -> Result<()> {
     const ETHTOOL_STXCSUM: u32 = 0x17;
-    ethtool(link, ETHTOOL_STXCSUM, 0).with_context(|| format!("{link}: checksum offload"))
+    ethtool(link, ETHTOOL_STXCSUM, u32::from(on)).with_context(|| format!("{link}: checksum offload"))
 }
 
 /// Switches generic receive offload of a link of the calling thread's namespace.

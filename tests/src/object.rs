@@ -4,17 +4,26 @@
 use crate::BPF_FOLDER;
 use crate::counters::Snapshot;
 use crate::golden::{ABSENT, INTERFACE, TARGET, TARGET_WITHOUT_XDP};
-use crate::model::{Counter, World};
+use crate::model::{Counter, Member, World};
 use crate::netns::{Namespace, unique_name};
-use anyhow::{Context, Result, ensure};
+use crate::ways;
+use anyhow::{Context, Result, bail, ensure};
 use gateway_common::abi::{
-    COUNTER_DEFAULT, COUNTER_FIRST_ROUTE, COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Hook,
+    COUNTER_DEFAULT, COUNTER_FIRST_ROUTE, COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Hook, ticks,
 };
-use gateway_user::compile::{Names, compile};
-use gateway_user::dataplane::{AttachedMode, Dataplane, Mode, Options, Program, TestRunOutcome};
+use gateway_common::image::MAX_LIMITS;
+use gateway_common::live::FOR_EVER;
+use gateway_user::compile::{
+    LabelTable, Names, PoolTables, Surroundings, compile, limit_names, target_names,
+};
+use gateway_user::dataplane::{
+    AttachedMode, Clock, Dataplane, Error, LiveMember, Mode, Options, Program, TestRunOutcome,
+};
 use gateway_user::policy::Policy;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Interfaces of a [`Lab`], with their slots.
 const SLOTS: [(&str, u8); 4] = [(INTERFACE, 7), (TARGET, 8), (TARGET_WITHOUT_XDP, 9), (ABSENT, 255)];
@@ -47,10 +56,50 @@ impl Drop for PinFolder {
     }
 }
 
-/// Names as the laboratory has them: route `n` of the policy in force has the `n`th counter.
+/// Names as the laboratory has them: route `n` of the policy in force has the `n`th counter, and a limit
+/// keeps its slot until [`Lab::forget_limits`].
 #[derive(Clone, Debug, Default)]
 struct LabNames {
     routes: BTreeMap<String, u32>,
+    limits: BTreeMap<String, u32>,
+    labels: BTreeMap<String, u32>,
+    targets: BTreeMap<String, u32>,
+    /// Slots that were ever given out.
+    limit_slots: u32,
+}
+
+impl LabNames {
+    fn take_in(&mut self, policy: &Policy) -> Result<()> {
+        let routes = policy.routes.iter().zip(COUNTER_FIRST_ROUTE..);
+        self.routes = routes.map(|(route, slot)| (route.name.clone(), slot)).collect();
+        self.labels = policy.labels.keys().cloned().zip(1..).collect();
+        self.targets = target_names(policy).into_iter().zip(1..).collect();
+        for name in limit_names(policy) {
+            self.limits.entry(name).or_insert_with(|| {
+                self.limit_slots += 1;
+                self.limit_slots
+            });
+        }
+        ensure!((self.limit_slots as usize) < MAX_LIMITS, "{} slots of limits", self.limit_slots);
+        Ok(())
+    }
+}
+
+/// Sizes of a laboratory's maps.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Lines of the arena.
+    pub arena_lines: u32,
+    /// Sets of the flow memo for each CPU.
+    pub memo_sets_per_cpu: u32,
+    /// Sets of the table of open connections.
+    pub connection_sets: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Sizes {
+        Sizes { arena_lines: 1 << 17, memo_sets_per_cpu: 1 << 10, connection_sets: 1 << 12 }
+    }
 }
 
 impl Names for LabNames {
@@ -60,6 +109,22 @@ impl Names for LabNames {
 
     fn counter_slot(&self, route: &str) -> u32 {
         self.routes.get(route).copied().unwrap_or(COUNTER_DEFAULT)
+    }
+
+    fn limit_slot(&self, limit: &str) -> u32 {
+        self.limits.get(limit).copied().unwrap_or(0)
+    }
+
+    fn target_slot(&self, target: &str) -> u32 {
+        self.targets.get(target).copied().unwrap_or(0)
+    }
+
+    fn outer_source(&self, target: IpAddr) -> Option<IpAddr> {
+        ways::SOURCES.into_iter().find(|source| source.is_ipv4() == target.is_ipv4())
+    }
+
+    fn label_number(&self, label: &str) -> u32 {
+        self.labels.get(label).copied().unwrap_or(0)
     }
 }
 
@@ -93,14 +158,14 @@ impl Lab {
     /// # Errors
     /// If the kernel refuses the object, or an attachment is not what was asked for.
     pub fn new(hook: Hook) -> Result<Lab> {
-        Lab::with_memo(hook, 1 << 10)
+        Lab::with_sizes(hook, Sizes::default())
     }
 
-    /// The same, with so many sets of the flow memo for each CPU.
+    /// The same, with maps of other sizes.
     ///
     /// # Errors
     /// As [`Lab::new`].
-    pub fn with_memo(hook: Hook, sets_per_cpu: u32) -> Result<Lab> {
+    pub fn with_sizes(hook: Hook, sizes: Sizes) -> Result<Lab> {
         let (namespace, peers) = (Namespace::new("lab")?, Namespace::new("peers")?);
         namespace.silence()?;
         peers.silence()?;
@@ -113,11 +178,14 @@ impl Lab {
         for peer in ["peer0", "peer1"] {
             peers.run(|| crate::netns::receive_offload(peer, true))?;
         }
+        ways::make(&namespace)?;
         namespace.enter()?;
         let pins = PinFolder::new("lab");
         let mut options = Options::new(pins.path());
-        options.arena_lines = 1 << 17;
-        options.memo_sets_per_cpu = sets_per_cpu;
+        options.arena_lines = sizes.arena_lines;
+        options.memo_sets_per_cpu = sizes.memo_sets_per_cpu;
+        options.connection_sets = sizes.connection_sets;
+        options.fixed_clock = true;
         let mut dataplane = Dataplane::open(&options).context("opening the data plane")?;
         let (mode, wanted) = match hook {
             Hook::Xdp => (Mode::Native, AttachedMode::Native),
@@ -125,7 +193,8 @@ impl Lab {
         };
         let mut ifindex = BTreeMap::new();
         for (name, slot) in SLOTS {
-            if name == INTERFACE {
+            // The one that frames arrive on, and one that they leave by.
+            if name == INTERFACE || name == TARGET {
                 let attachment = dataplane.attach(name, slot, mode)?;
                 ensure!(attachment.mode == wanted, "attached as {attachment:?}");
             } else {
@@ -168,19 +237,89 @@ impl Lab {
         World {
             interface: INTERFACE.to_owned(),
             present: self.ifindex.keys().map(|name| (*name).to_owned()).collect(),
+            members: Vec::new(),
+            targets: ways::targets(None),
+            takes_old_tags_off: self.hook == Hook::Xdp,
+            // Behind a device that left a checksum to the next one, tc cannot know.
+            verifies_checksums: self.hook == Hook::Xdp,
         }
     }
 
-    /// Compiles a policy and makes it live.
+    /// Keeps the calling thread on its CPU, so that the flow memo is one.
     ///
     /// # Errors
-    /// If it does not compile or fit.
-    pub fn apply(&mut self, policy: &Policy) -> Result<()> {
-        let routes = policy.routes.iter().zip(COUNTER_FIRST_ROUTE..);
-        self.names.routes = routes.map(|(route, slot)| (route.name.clone(), slot)).collect();
-        let image = compile(policy, &self.names).context("compiling")?;
-        self.dataplane.apply(&image, [0; 4], 0).context("applying")?;
+    /// If the kernel refuses.
+    pub fn stay_on_this_cpu(&self) -> Result<()> {
+        let mut only = nix::sched::CpuSet::new();
+        only.set(nix::sched::sched_getcpu()?)?;
+        nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &only)?;
         Ok(())
+    }
+
+    /// Sets the time that limits see, nanoseconds.
+    ///
+    /// # Errors
+    /// Never, short of a map that is not what it was checked to be.
+    pub fn set_time(&mut self, now_ns: u64) -> Result<()> {
+        Ok(self.dataplane.set_time(now_ns)?)
+    }
+
+    /// Compiles a policy and makes it live, with these members of its labels and no others. Gives back
+    /// why it is refused, if it is too much for the compiler or the arena.
+    ///
+    /// # Errors
+    /// If a label does not compile, or a live member does not fit.
+    pub fn try_apply(&mut self, policy: &Policy, members: &[Member]) -> Result<Option<String>> {
+        self.names.take_in(policy)?;
+        let labels = LabelTable::build(&policy.labels).context("compiling labels")?;
+        let clock = self.dataplane.readers().clock()?;
+        let surroundings = Surroundings {
+            names: &self.names,
+            labels: &labels,
+            live_sets: &live_sets(members),
+            pools: &PoolTables::default(),
+            ns_per_jiffy: clock.ns_per_jiffy(),
+        };
+        let image = match compile(policy, &surroundings) {
+            Ok(image) => image,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        match self.dataplane.apply(&image, [0; 4], 0) {
+            Ok(_) => {}
+            Err(error @ Error::ArenaFull { .. }) => return Ok(Some(error.to_string())),
+            Err(error) => return Err(error).context("applying"),
+        }
+        let members: Vec<_> = members.iter().map(|member| self.live_member(member, &clock)).collect();
+        let (plan, refused) = self.dataplane.plan_all_members(&members);
+        ensure!(refused.is_empty(), "live members that do not fit: {refused:?}");
+        self.dataplane.commit_members(plan).context("live members")?;
+        Ok(None)
+    }
+
+    /// The same for a policy that compiles.
+    ///
+    /// # Errors
+    /// If it does not, or does not fit.
+    pub fn apply(&mut self, policy: &Policy, members: &[Member]) -> Result<()> {
+        match self.try_apply(policy, members)? {
+            Some(refusal) => bail!("{refusal}"),
+            None => Ok(()),
+        }
+    }
+
+    /// As the kernel has it: every other one has a time to live, which may be over.
+    fn live_member(&self, member: &Member, clock: &Clock) -> LiveMember {
+        let until = match member.expired {
+            true => ticks(clock.jiffies()),
+            false if member.prefix.prefix_len() % 2 == 1 => clock.ticks_after(Duration::from_secs(3_600)),
+            false => FOR_EVER,
+        };
+        LiveMember { prefix: member.prefix, label: self.names.label_number(&member.label), until }
+    }
+
+    /// From the next policy on, limits are new ones, whatever their names.
+    pub fn forget_limits(&mut self) {
+        self.names.limits.clear();
     }
 
     /// The slot of a counter under the policy in force.
@@ -195,12 +334,27 @@ impl Lab {
         }
     }
 
+    /// The slot of a limit under the policy in force.
+    #[must_use]
+    pub fn limit_slot(&self, limit: &str) -> u32 {
+        self.names.limit_slot(limit)
+    }
+
+    /// The slot of a target.
+    #[must_use]
+    pub fn target_slot(&self, target: &str) -> u32 {
+        self.names.target_slot(target)
+    }
+
     /// All counters.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let fixed = COUNTER_DEFAULT..COUNTER_FIRST_ROUTE;
         let routes = fixed.chain(self.names.routes.values().copied());
-        Snapshot::take(&self.dataplane.readers(), SLOTS.iter().map(|(_, slot)| *slot), routes)
+        let limits = self.names.limits.values().copied();
+        let targets = self.names.targets.values().copied();
+        let slots = SLOTS.iter().map(|(_, slot)| *slot);
+        Snapshot::take(&self.dataplane.readers(), slots, routes, limits, targets)
     }
 
     /// Puts a frame to the program of the hook, as if it had arrived on the interface.
@@ -219,12 +373,24 @@ impl Lab {
     }
 }
 
+/// The sets of labels that members may give to one source: along each chain of prefixes that hold one
+/// another, all labels.
+fn live_sets(members: &[Member]) -> Vec<Vec<String>> {
+    let of = |inner: &Member| {
+        let holding = members.iter().filter(|outer| outer.prefix.contains(&inner.prefix));
+        let names: BTreeSet<_> = holding.map(|outer| outer.label.clone()).collect();
+        names.into_iter().collect()
+    };
+    let sets: BTreeSet<Vec<String>> = members.iter().map(of).collect();
+    sets.into_iter().collect()
+}
+
 /// Whether this kernel tells what its devices can do: since 6.3.
 fn kernel_tells_features() -> Result<bool> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor) >= (6, 3)),
-        _ => anyhow::bail!("kernel release {release}"),
+        _ => bail!("kernel release {release}"),
     }
 }

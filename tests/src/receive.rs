@@ -123,7 +123,7 @@ impl FrameSocket {
 }
 
 /// Switches an option on.
-fn set_option(socket: libc::c_int, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
+pub(crate) fn set_option(socket: libc::c_int, level: libc::c_int, name: libc::c_int) -> io::Result<()> {
     let one: libc::c_int = 1;
     let length = size_of_val(&one) as libc::socklen_t;
     // SAFETY: the option's value is an int that lives across the call.

@@ -11,9 +11,9 @@ use crate::traffic::Sender;
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi::{COUNTER_DEFAULT, COUNTER_FIRST_ROUTE, Verdict};
 use gateway_common::reason::Reason;
-use gateway_user::compile::{Names, compile};
+use gateway_user::compile::{LabelTable, Names, PoolTables, Surroundings, compile};
 use gateway_user::dataplane::{AttachedMode, Dataplane, Mode, Options};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 1, 1];
@@ -45,6 +45,18 @@ impl Names for WireNames {
     }
     fn counter_slot(&self, route: &str) -> u32 {
         COUNTER_FIRST_ROUTE + ROUTES.iter().position(|name| *name == route).unwrap_or(ROUTES.len()) as u32
+    }
+    fn limit_slot(&self, _: &str) -> u32 {
+        0 // The policy has none.
+    }
+    fn label_number(&self, _: &str) -> u32 {
+        0 // Nor labels.
+    }
+    fn target_slot(&self, _: &str) -> u32 {
+        0 // Nor targets of pools.
+    }
+    fn outer_source(&self, _: IpAddr) -> Option<IpAddr> {
+        None
     }
 }
 
@@ -88,7 +100,16 @@ fn governed(mode: Mode, client: &Namespace, backend: &Namespace) -> Result<Wire>
     let mut dataplane = Dataplane::open(&options)?;
     dataplane.register_egress("back0", BACKEND_SLOT)?;
     let attached = dataplane.attach("gw0", SLOT, mode)?;
-    let image = compile(&policy_of(POLICY)?, &WireNames)?;
+    let policy = policy_of(POLICY)?;
+    let labels = LabelTable::build(&policy.labels)?;
+    let surroundings = Surroundings {
+        names: &WireNames,
+        labels: &labels,
+        live_sets: &[],
+        pools: &PoolTables::default(),
+        ns_per_jiffy: 4_000_000,
+    };
+    let image = compile(&policy, &surroundings)?;
     dataplane.apply(&image, [0; 4], 0)?;
 
     let any = Ipv4Addr::UNSPECIFIED.into();
@@ -102,7 +123,7 @@ fn governed(mode: Mode, client: &Namespace, backend: &Namespace) -> Result<Wire>
     };
     let readers = dataplane.readers();
     let slots = COUNTER_DEFAULT..COUNTER_FIRST_ROUTE + ROUTES.len() as u32;
-    let before = Snapshot::take(&readers, [SLOT, BACKEND_SLOT], slots.clone());
+    let before = Snapshot::take(&readers, [SLOT, BACKEND_SLOT], slots.clone(), [], []);
     // The outer tag is in the bytes at XDP, and beside them at tc.
     let tagged = frame(12).tag(100).tag(200);
     let frames = [frame(7), frame(8), frame(9), frame(10), frame(11), tagged.clone(), tagged.tag(300)];
@@ -129,7 +150,7 @@ fn governed(mode: Mode, client: &Namespace, backend: &Namespace) -> Result<Wire>
         let without = [&frames[5][..12], &frames[5][16..]].concat();
         ensure!(on == frames[5] || on == without, "{}: went on tagged as {on:02x?}", place());
     }
-    let delta = Snapshot::take(&readers, [SLOT, BACKEND_SLOT], slots).since(&before);
+    let delta = Snapshot::take(&readers, [SLOT, BACKEND_SLOT], slots, [], []).since(&before);
     delta.conserved().map_err(anyhow::Error::msg)?;
     let sent = EACH * frames.len() as u64;
     let verdicts = delta.stats.values().next().context("nothing was counted")?.verdicts;

@@ -8,7 +8,7 @@ use gateway_tests::captures::{Captured, ethernet_frames};
 use gateway_tests::check::{Expected, differences};
 use gateway_tests::generate::mutate;
 use gateway_tests::golden::run::policy_of;
-use gateway_tests::model::{Parsed, judge, parse};
+use gateway_tests::model::{Parsed, State, judge, parse};
 use gateway_tests::object::Lab;
 use gateway_tests::packet::show::describe;
 use gateway_tests::random::{Random, seed};
@@ -30,6 +30,11 @@ routes:
   - {name: private, match: {from: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, \"fe80::/10\"], protocol: tcp}, action: drop}
   - {name: multicast, match: {to: [224.0.0.0/4, \"ff00::/8\"]}, priority: 3, action: pass}
   - {name: back, match: {protocol: udp, port: 1-1023}, action: tx}
+  - {name: pings, match: {icmp_type: [0, 8, 128-129], not: {length: 1000-65535}}, dscp: cs1, action: pass}
+  - {name: small, match: {protocol: tcp, length: 40-60, ttl: 1-64, not: {tcp_flags: [syn, fin, rst]}}, mark: 9, action: pass}
+  - {name: fragments, match: {fragment: [first, later]}, mark: 10, action: pass}
+  - {name: tagged, match: {not: {vlan: untagged}}, mark: 11, action: pass}
+  - {name: expedited, match: {dscp: [ef, cs6, cs7]}, mark: 12, action: pass}
   - {name: sctp, match: {protocol: [sctp, 89, icmp]}, action: {redirect: gold1}}
 ";
 
@@ -54,8 +59,9 @@ fn at(hook: Hook) -> Result<()> {
     let mut lab = Lab::new(hook)?;
     let (mut put, mut refused, mut failures) = (0, 0, 0);
     for malformed in ["drop", "pass"] {
-        let policy = policy_of(&format!("{POLICY}malformed: {malformed}\n"))?;
-        lab.apply(&policy)?;
+        let checksums = if malformed == "drop" { "verify" } else { "ignore" };
+        let policy = policy_of(&format!("{POLICY}malformed: {malformed}\nchecksums: {checksums}\n"))?;
+        lab.apply(&policy, &[])?;
         let before = lab.snapshot();
         let mut judged = 0u64;
         for captured in captures()? {
@@ -91,7 +97,7 @@ fn at(hook: Hook) -> Result<()> {
 fn one(lab: &Lab, policy: &Policy, captured: &Captured, frame: &[u8]) -> Result<Option<String>> {
     let place = || format!("{}, frame {}", captured.file, captured.number);
     let observed = lab.put(frame).with_context(place)?;
-    let judged = judge(Some(policy), &lab.world(), frame);
+    let judged = judge(Some(policy), &lab.world(), &mut State::default(), frame);
     let found = differences(lab, &Expected::of_model(&judged, frame), &observed);
     if found.is_empty() {
         return Ok(None);
@@ -115,7 +121,7 @@ fn every_captured_frame_at_tc() -> Result<()> {
 fn etherparse_reads_the_same() -> Result<()> {
     let mut compared = 0;
     for captured in captures()? {
-        let Ok(packet) = parse(&captured.frame) else { continue };
+        let Ok(packet) = parse(&captured.frame, false) else { continue };
         let Ok(other) = etherparse::SlicedPacket::from_ethernet(&captured.frame) else { continue };
         let Some(theirs) = ports_of(&other) else { continue };
         let Parsed { ports, .. } = packet;

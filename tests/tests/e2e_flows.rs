@@ -124,7 +124,7 @@ fn a_million_flows() -> Result<()> {
         number(totals, "packets") + number(totals, "lost_packets") + number(totals, "evicted_packets")
     };
     // The ring buffer is read beside the traffic: give it a moment.
-    let totals = settle(Duration::from_secs(10), totals, |totals| accounted(totals) == packets)?;
+    let totals = settle(Duration::from_secs(60), totals, |totals| accounted(totals) == packets)?;
     ensure!(
         accounted(&totals) == packets,
         "{} packets accounted for of {packets}: {totals}",

@@ -4,30 +4,17 @@
 use anyhow::{Result, ensure};
 use gateway_common::abi::{Hook, Verdict};
 use gateway_common::reason::Reason;
-use gateway_tests::generate::{frame, policy};
-use gateway_tests::model::{Parsed, judge};
-use gateway_tests::object::Lab;
+use gateway_tests::generate::{Wanted, frame, policy};
+use gateway_tests::model::{Flow, State, judge};
+use gateway_tests::object::{Lab, Sizes};
 use gateway_tests::random::{Random, seed};
 use gateway_tests::report::report;
 use gateway_tests::testrun::may_be_refused;
 use gateway_user::dataplane::FlowAccount;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// Random frames that are drawn; each is put up to three times, some under two policies.
 const FRAMES: usize = 1000;
-
-/// What makes a flow, in the model's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Flow {
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: u8,
-    vlan: u16,
-    later_fragment: bool,
-    source_port: u16,
-    port_or_icmp: u16,
-}
 
 /// Its account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,19 +27,6 @@ struct Account {
     counter: u32,
     mark: u32,
     priority: u32,
-}
-
-fn flow_of(packet: &Parsed) -> Flow {
-    let icmp = packet.icmp.map(|(kind, code)| u16::from_be_bytes([kind, code]));
-    Flow {
-        source: packet.source,
-        destination: packet.destination,
-        protocol: packet.protocol,
-        vlan: packet.vlan,
-        later_fragment: packet.later_fragment,
-        source_port: packet.ports.map_or(0, |(source, _)| source),
-        port_or_icmp: packet.ports.map(|(_, destination)| destination).or(icmp).unwrap_or(0),
-    }
 }
 
 fn found(lab: &Lab, account: &FlowAccount) -> Result<(Flow, Account)> {
@@ -77,11 +51,11 @@ fn at(hook: Hook) -> Result<()> {
     report(&name, "seed", format!("{seed:#x}"));
     let mut random = Random::new(seed);
     // One CPU: an account then is one line.
-    let cpu = nix::sched::sched_getcpu()?;
-    let mut only = nix::sched::CpuSet::new();
-    only.set(cpu)?;
-    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &only)?;
-    let mut lab = Lab::with_memo(hook, 1 << 17)?;
+    let mut lab = Lab::with_sizes(
+        hook,
+        Sizes { arena_lines: 1 << 20, memo_sets_per_cpu: 1 << 17, ..Sizes::default() },
+    )?;
+    lab.stay_on_this_cpu()?;
     let world = lab.world();
     let frames: Vec<_> = (0..FRAMES)
         .map(|_| frame(&mut random))
@@ -89,14 +63,16 @@ fn at(hook: Hook) -> Result<()> {
         .collect();
     let mut expected: BTreeMap<Flow, Account> = BTreeMap::new();
     for _ in 0..2 {
-        let policy = policy(&mut random, 12);
-        lab.apply(&policy)?;
+        let mut policy = policy(&mut random, 12, Wanted::WithoutLimits);
+        while lab.try_apply(&policy, &[])?.is_some() {
+            policy = gateway_tests::generate::policy(&mut random, 12, Wanted::WithoutLimits);
+        }
         for frame in &frames {
-            let judged = judge(Some(&policy), &world, frame);
+            let judged = judge(Some(&policy), &world, &mut State::default(), frame);
             for _ in 0..random.below(3) {
                 lab.put(frame)?;
                 let Some(packet) = &judged.packet else { continue };
-                let before = expected.get(&flow_of(packet));
+                let before = expected.get(&Flow::from(packet));
                 let account = Account {
                     packets: before.map_or(0, |before| before.packets) + 1,
                     bytes: before.map_or(0, |before| before.bytes) + frame.len() as u64,
@@ -107,7 +83,7 @@ fn at(hook: Hook) -> Result<()> {
                     mark: judged.mark,
                     priority: judged.priority,
                 };
-                expected.insert(flow_of(packet), account);
+                expected.insert(Flow::from(packet), account);
             }
         }
     }

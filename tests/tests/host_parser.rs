@@ -1,9 +1,10 @@
 //! The parser that both sides share, run on the host against the model: many more frames than the
 //! kernel can be asked about, and those that no kernel lets through to a program.
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use gateway_common::packet::{Packet, flags, ipv4_address};
-use gateway_common::parse::{Carries, parse};
+use gateway_common::parse::{Carries, address, checksum, parse};
+use gateway_common::reason::Reason;
 use gateway_tests::generate::frame;
 use gateway_tests::golden::rows;
 use gateway_tests::model::{self, Parsed, Unparsed};
@@ -29,6 +30,8 @@ fn in_words(parsed: &Parsed) -> Packet {
         (parsed.first_fragment, flags::FIRST_FRAGMENT),
         (parsed.ports.is_some(), flags::HAS_PORTS),
         (parsed.icmp.is_some(), flags::HAS_ICMP),
+        (parsed.dont_fragment, flags::DONT_FRAGMENT),
+        (parsed.last_fragment, flags::LAST_FRAGMENT),
     ] {
         bits |= if set { bit } else { 0 };
     }
@@ -43,28 +46,48 @@ fn in_words(parsed: &Parsed) -> Packet {
         flags: bits,
         tcp_flags: parsed.tcp_flags,
         vlan: parsed.vlan,
+        flow_label: parsed.flow_label.unwrap_or(0),
+        traffic_class: parsed.traffic_class,
+        ttl: parsed.ttl,
         ..Packet::default()
     }
 }
 
-fn compare(frame: &[u8]) -> Result<()> {
-    let mut packet = Packet::default();
-    let got = parse(frame, &mut packet);
-    // Offsets are the parser's own business.
-    (packet.l3_offset, packet.end) = (0, 0);
-    let same = match (model::parse(frame), got) {
-        (Ok(parsed), Ok(Carries::Ip)) => packet == in_words(&parsed),
-        (Err(Unparsed::NotIp), Ok(Carries::Other)) => true,
-        (Err(Unparsed::Malformed(wanted)), Err(reason)) => wanted == reason,
-        _ => false,
-    };
-    let text = || format!("model {:?}\nparser {got:?} {packet:?}\n{}", model::parse(frame), describe(frame));
-    ensure!(same, "{}", text());
+/// The whole way of a frame that the kernel takes before it looks for a route.
+fn read(frame: &[u8], packet: &mut Packet, verify: bool) -> Result<Carries, Reason> {
+    let carries = parse(frame, packet)?;
+    if carries == Carries::Ip {
+        if verify {
+            checksum::verify(frame, packet, |word| word)?;
+        }
+        address::check(packet)?;
+    }
+    Ok(carries)
+}
+
+fn compare(frame: &[u8]) -> anyhow::Result<()> {
+    for verify in [false, true] {
+        let mut packet = Packet::default();
+        let got = read(frame, &mut packet, verify);
+        let model = model::parse(frame, verify);
+        let length = packet.ip_length();
+        // Offsets are the parser's own business, and the sequence number that of SYN cookies.
+        (packet.l3_offset, packet.l4_offset, packet.end, packet.sequence) = (0, 0, 0, 0);
+        let same = match (&model, got) {
+            (Ok(parsed), Ok(Carries::Ip)) => packet == in_words(parsed) && length == parsed.length,
+            (Err(Unparsed::NotIp), Ok(Carries::Other)) => true,
+            (Err(Unparsed::Malformed(wanted)), Err(reason)) => *wanted == reason,
+            _ => false,
+        };
+        let text =
+            || format!("verify {verify}\nmodel {model:?}\nparser {got:?} {packet:?}\n{}", describe(frame));
+        ensure!(same, "{}", text());
+    }
     Ok(())
 }
 
 #[test]
-fn every_golden_frame_cut_at_every_length() -> Result<()> {
+fn every_golden_frame_cut_at_every_length() -> anyhow::Result<()> {
     let mut count = 0u64;
     for row in rows() {
         // Long ones differ in nothing but their payload.
@@ -79,7 +102,7 @@ fn every_golden_frame_cut_at_every_length() -> Result<()> {
 }
 
 #[test]
-fn random_frames() -> Result<()> {
+fn random_frames() -> anyhow::Result<()> {
     let seed = seed();
     report("host_parser", "seed", format!("{seed:#x}"));
     let mut random = Random::new(seed);

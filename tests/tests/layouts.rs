@@ -3,8 +3,8 @@
 
 use anyhow::{Result, ensure};
 use gateway_common::abi::{
-    Control, Count, Egress, FlowAddresses, FlowRecord, Interface, InterfaceStats, Line, MemoLine,
-    PacketEvent, ReasonCount, Scratch, maps,
+    Bucket, ConnectionEntry, Control, Count, Egress, FlowAddresses, FlowRecord, Interface, InterfaceStats,
+    KeyName, KeyedEntry, LimitCount, Line, MemoLine, Neighbour, NextHop, PacketEvent, ReasonCount, maps,
 };
 use gateway_common::packet::Packet;
 use gateway_tests::btf::Btf;
@@ -45,7 +45,23 @@ macro_rules! fields {
 fn layouts_agree_with_the_objects_btf() -> Result<()> {
     let btf = Btf::of_object(OBJECT)?;
     let mut count = compare(&btf, "Line", size_of::<Line>(), &[("__0", 0, 64)])?;
-    count += fields!(&btf, Control { active, sample_below, sample_drops_below, abi, flags, reserved });
+    count += fields!(
+        &btf,
+        Control {
+            active,
+            sample_below,
+            sample_drops_below,
+            abi,
+            flags,
+            generation,
+            reserved,
+            ns_per_jiffy,
+            jiffies_offset_ns,
+            fixed_now_ns,
+            limit_seed,
+            reserved2,
+        }
+    );
     count += fields!(&btf, Interface { ifindex, slot, flags });
     count += fields!(&btf, Egress { ifindex, flags });
     count += fields!(&btf, Count { packets, bytes });
@@ -56,19 +72,19 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
         MemoLine {
             key,
             key_addresses,
-            generation,
-            counter,
-            verdict,
-            reason,
-            tcp_flags,
-            egress_slot,
+            stamp,
+            variant,
+            until,
+            decision,
             mark,
+            priority,
+            route,
+            detail,
+            tcp_flags,
             packets,
             bytes,
             first,
             last,
-            priority,
-            reserved,
         }
     );
     count += fields!(&btf, FlowRecord { line, addresses });
@@ -93,10 +109,20 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
             hook,
             tcp_flags,
             packet_flags,
+            kind,
+            limit,
             reserved,
+            refused,
         }
     );
-    count += fields!(&btf, Scratch { packet, forget, reserved });
+    count += fields!(&btf, Bucket { full_at, attack_until, alert_at, reserved });
+    count += fields!(&btf, KeyedEntry { tag, full_at });
+    count += fields!(&btf, KeyName { key, slot, family, since, reserved });
+    count += fields!(&btf, ConnectionEntry { tag, owner, last });
+    count +=
+        fields!(&btf, NextHop { address, family, until, ifindex, mtu, state, ethernet, flags, reserved });
+    count += fields!(&btf, Neighbour { family, address_be, ifindex, reserved });
+    count += fields!(&btf, LimitCount { admitted, refused, evicted, bans, cookies, proven });
     count += fields!(
         &btf,
         Packet {
@@ -111,6 +137,12 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
             vlan,
             l3_offset,
             end,
+            flow_label,
+            traffic_class,
+            ttl,
+            l4_offset,
+            sequence,
+            reserved,
         }
     );
     report("layouts", "layout_fields", count);
@@ -131,9 +163,21 @@ fn every_maps_value_is_one_that_is_compared() -> Result<()> {
         (maps::MEMO, "MemoLine"),
         (maps::MEMO_ADDRESSES, "FlowAddresses"),
         (maps::TELEMETRY, "u64"),
-        (maps::SCRATCH, "Scratch"),
+        // The kernel's own, but for the packet in it.
+        (maps::SCRATCH, "Judged"),
         (maps::FLOWS, "FlowRecord"),
         (maps::EVENTS, "PacketEvent"),
+        (maps::LIVE, "Line"),
+        (maps::BUCKETS, "Bucket"),
+        (maps::KEYED, "KeyedEntry"),
+        (maps::KEYED_NAMES, "KeyName"),
+        (maps::LIMITS, "LimitCount"),
+        (maps::CONNECTIONS, "ConnectionEntry"),
+        (maps::TARGETS, "Count"),
+        (maps::NEXT_HOPS, "NextHop"),
+        (maps::NEIGHBOURS, "Neighbour"),
+        // The kernel's own.
+        (maps::FORWARDING, "Forwarding"),
     ];
     let wanted = wanted.map(|(map, value)| (map.to_owned(), value.to_owned())).into_iter().collect();
     assert_eq!(values, wanted);

@@ -1,14 +1,18 @@
 //! For a virtual machine with another kernel: loads the object, runs every golden packet at both
-//! hooks, sends real frames in every mode, and says how it went in one line: `VM PASS <checks>` or
-//! `VM FAIL <what>`.
+//! hooks, compares random ones with the model, sends real frames in every mode, and says how it went in
+//! one line: `VM PASS <checks>` or `VM FAIL <what>`.
 
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi::Hook;
+use gateway_tests::compare::{self, Compared};
 use gateway_tests::golden::run::{Outcome, run};
-use gateway_tests::object::Lab;
+use gateway_tests::random::seed;
 use gateway_tests::wire;
 use gateway_user::dataplane::Mode;
 use std::process::ExitCode;
+
+/// Pairs of a policy and a packet that each hook compares.
+const PAIRS: usize = 240;
 
 fn main() -> ExitCode {
     match all() {
@@ -42,6 +46,14 @@ fn all() -> Result<u64> {
             hook.name()
         );
         checks += outcome.run as u64;
+        let seed = seed();
+        println!("random packets at {}: seed {seed:#x}", hook.name());
+        let compared = random(hook, seed).with_context(|| format!("random packets at {}", hook.name()))?;
+        for failure in &compared.failures {
+            println!("{failure}");
+        }
+        ensure!(compared.failures.is_empty(), "random packets at {} differ", hook.name());
+        checks += compared.pairs as u64;
     }
     for mode in [Mode::Native, Mode::Generic, Mode::Tc] {
         for offload in [false, true] {
@@ -56,6 +68,12 @@ fn all() -> Result<u64> {
 
 /// On a thread of its own, since a laboratory keeps its thread in its namespace.
 fn golden(hook: Hook) -> Result<Outcome> {
-    let thread = std::thread::spawn(move || run(&mut Lab::new(hook)?));
+    let thread = std::thread::spawn(move || run(hook));
+    thread.join().map_err(|_| anyhow::anyhow!("panicked"))?
+}
+
+/// The same way.
+fn random(hook: Hook, seed: u64) -> Result<Compared> {
+    let thread = std::thread::spawn(move || compare::run(hook, seed, PAIRS));
     thread.join().map_err(|_| anyhow::anyhow!("panicked"))?
 }

@@ -1,7 +1,7 @@
 //! Random frames: right ones, and right ones that were damaged. Purely random bytes find little,
 //! since nearly all of them fall to the first check.
 
-use super::{PORTS, PREFIXES, PROTOCOLS};
+use super::{DSCPS, FLOW_LABELS, PORTS, PREFIXES, PROTOCOLS, TCP_FLAGS, TTLS, VLANS};
 use crate::packet::{Extension, Frame, TPID_CUSTOMER, TPID_OLD, TPID_SERVICE};
 use crate::random::Random;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,9 +12,22 @@ const HEADERS_END: usize = 120;
 /// A frame; every other one well formed, the others damaged.
 #[must_use]
 pub fn frame(random: &mut Random) -> Vec<u8> {
-    let mut bytes = whole(random).bytes();
+    let mut bytes = well_formed(random);
     if random.chance(1, 2) {
         mutate(random, &mut bytes);
+    }
+    bytes
+}
+
+/// A frame that most checks let through.
+#[must_use]
+pub fn well_formed(random: &mut Random) -> Vec<u8> {
+    let frame = whole(random);
+    let mut bytes = frame.bytes();
+    // A checksum that a sender left out, or a UDP datagram of which nobody can say.
+    let checksum = frame.l4_offset() + 6;
+    if random.chance(1, 40) && checksum + 2 <= bytes.len() {
+        bytes[checksum..checksum + 2].fill(0);
     }
     bytes
 }
@@ -46,19 +59,26 @@ fn whole(random: &mut Random) -> Frame {
     let mut frame = Frame::new();
     for _ in 0..*random.pick(&[0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 3]) {
         let ethertype = *random.pick(&[TPID_CUSTOMER, TPID_SERVICE, TPID_OLD]);
-        frame = frame.tag_of(ethertype, random.bits() as u16);
+        let priority = random.bits() as u16 & 0xf000;
+        frame = frame.tag_of(ethertype, priority | random.pick(&VLANS));
     }
     if random.chance(1, 20) {
         let ethertype = *random.pick(&[0x0806, 0x88cc, 0x8847, 0x0600, 0x86de]);
         return frame.other(ethertype, &[0x45; 46]);
     }
     let v6 = random.chance(1, 2);
-    let (source, destination) = (address(random, v6), address(random, v6));
-    frame = frame.ip(&source, &destination);
+    let source = address(random, v6);
+    let destination = if random.chance(1, 30) { source.clone() } else { address(random, v6) };
+    frame = frame.ip(&source, &destination).hop_limit(*random.pick(&TTLS));
+    frame = frame.traffic_class(random.pick(&DSCPS) << 2 | random.bits() as u8 & 3);
     if v6 {
+        frame = frame.flow_label(*random.pick(&FLOW_LABELS));
         frame = extensions(random, frame);
     } else if random.chance(1, 3) {
         frame = frame.options(random.below(11));
+    }
+    if random.chance(1, 3) {
+        frame = frame.may_be_fragmented();
     }
     frame = transport(random, frame);
     if random.chance(1, 5) {
@@ -89,11 +109,17 @@ fn extensions(random: &mut Random, mut frame: Frame) -> Frame {
 }
 
 fn transport(random: &mut Random, frame: Frame) -> Frame {
-    let (source, destination) = (*random.pick(&PORTS), *random.pick(&PORTS));
-    let length = *random.pick(&[0, 0, 1, 7, 8, 16, 24, 100]);
+    let source = *random.pick(&PORTS);
+    let destination = if random.chance(1, 6) { source } else { *random.pick(&PORTS) };
+    // The last is too long for what verifies checksums.
+    let length = *random.pick(&[0, 0, 1, 7, 8, 16, 24, 63, 64, 100, 100, 1_400, 2_050]);
+    let icmp = [0, 3, 8, 11, 128, 129, 133, 135, 255, random.bits() as u8];
+    let (kind, code) = (*random.pick(&icmp), random.below(5) as u8);
     match random.below(10) {
         0..3 => {
-            let frame = frame.tcp(source, destination).tcp_with(random.bits() as u8, random.below(41));
+            let known = *random.pick(&TCP_FLAGS);
+            let flags = if random.chance(1, 10) { random.bits() as u8 } else { known };
+            let frame = frame.tcp(source, destination).tcp_with(flags, random.below(41));
             let frame = frame.payload(length);
             if random.chance(1, 10) { frame.claim_data_offset(random.below(16) as u8) } else { frame }
         }
@@ -103,8 +129,8 @@ fn transport(random: &mut Random, frame: Frame) -> Frame {
             if random.chance(1, 10) { frame.claim_udp_length(near) } else { frame }
         }
         6 => frame.sctp(source, destination).payload(length),
-        7 => frame.icmp(random.bits() as u8, random.bits() as u8).payload(length),
-        8 => frame.icmpv6(random.bits() as u8, random.bits() as u8).payload(length),
+        7 => frame.icmp(kind, code).payload(length),
+        8 => frame.icmpv6(kind, code).payload(length),
         _ => {
             let bytes: Vec<u8> = (0..random.below(30)).map(|_| random.bits() as u8).collect();
             frame.raw(*random.pick(&PROTOCOLS), &bytes)
@@ -112,8 +138,22 @@ fn transport(random: &mut Random, frame: Frame) -> Frame {
     }
 }
 
-/// The first or last address of some prefix, or the one before or behind, or one inside.
+/// An address at an edge of some prefix; seldom one that no packet may bear.
 fn address(random: &mut Random, v6: bool) -> String {
+    loop {
+        let address = any_address(random, v6);
+        let odd = match address {
+            IpAddr::V4(address) => matches!(address.octets()[0], 0 | 127 | 224..=239 | 255),
+            IpAddr::V6(address) => address.octets()[0] == 0xff || u128::from(address) < 2,
+        };
+        if !odd || random.chance(1, 10) {
+            return address.to_string();
+        }
+    }
+}
+
+/// The first or last address of some prefix, or the one before or behind, or one inside.
+fn any_address(random: &mut Random, v6: bool) -> IpAddr {
     let list: Vec<_> = PREFIXES.iter().filter(|prefix| prefix.contains(':') == v6).collect();
     let (network, length) = random.pick(&list).split_once('/').expect("a prefix");
     let (network, width) = match network.parse().expect("an address") {
@@ -130,5 +170,5 @@ fn address(random: &mut Random, v6: bool) -> String {
         3 => (network | host_mask).wrapping_add(1),
         _ => network | inside & host_mask,
     };
-    if v6 { Ipv6Addr::from(value).to_string() } else { Ipv4Addr::from(value as u32).to_string() }
+    if v6 { Ipv6Addr::from(value).into() } else { Ipv4Addr::from(value as u32).into() }
 }

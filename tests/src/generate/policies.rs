@@ -1,21 +1,119 @@
 //! Random policies.
 
-use super::{PORTS, PREFIXES, PROTOCOLS};
-use crate::golden::{ABSENT, INTERFACE, TARGET, TARGET_WITHOUT_XDP};
+use super::components::{matches, prefixes};
+use super::limits::limit;
+use super::{DSCPS, PREFIXES};
+use crate::golden::{ABSENT, TARGET, TARGET_WITHOUT_XDP};
+use crate::model::Member;
 use crate::random::Random;
+use gateway_common::image::HashOver;
 use gateway_common::reason::Reason;
-use gateway_user::policy::{Action, Default, Malformed, Match, Policy, PortRange, Route};
-use ipnet::IpNet;
+use gateway_user::policy::{
+    Action, Default, Forward, Label, Malformed, OuterSource, Policy, Pool, Route, RouteLimit, Target,
+};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+/// What may be in a policy beside matches and actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Labels, and everything that a packet's fate does not depend on the packets before for.
+    WithoutLimits,
+    /// Limits as well.
+    Everything,
+}
+
+/// Labels of a policy, at most: as many as live members may give to one source.
+const LABELS: usize = 4;
+/// Pools of a policy, at most.
+const POOLS: usize = 2;
+/// Addresses of targets, see [`crate::ways`].
+const TARGETS: [&str; 12] = [
+    "198.18.0.11",
+    "198.18.1.11",
+    "198.18.1.12",
+    "198.18.1.99",
+    "198.18.2.11",
+    "198.18.3.11",
+    "198.18.4.11",
+    "2001:db8:f0::11",
+    "2001:db8:f1::12",
+    "2001:db8:f2::11",
+    "2001:db8:f3::11",
+    "2001:db8:f4::11",
+];
+/// Named limits of a policy, at most.
+const NAMED_LIMITS: usize = 3;
 
 /// A policy of up to `most` routes.
 #[must_use]
-pub fn policy(random: &mut Random, most: usize) -> Policy {
+pub fn policy(random: &mut Random, most: usize, wanted: Wanted) -> Policy {
+    let limited = wanted == Wanted::Everything && random.chance(2, 3);
+    let labels: Vec<_> = (0..random.below(LABELS + 1)).map(|i| format!("label-{i}")).collect();
+    let limits = if limited { random.below(NAMED_LIMITS + 1) } else { 0 };
+    let limits: Vec<_> = (0..limits).map(|i| format!("limit-{i}")).collect();
+    let pools: Vec<_> = (0..random.below(POOLS + 1)).map(|i| format!("pool-{i}")).collect();
     let count = random.below(most + 1);
+    let routes = (0..count).map(|i| route(random, i, &labels, &pools, limited.then_some(&limits))).collect();
+    let default = if random.chance(1, 2) { Default::Pass } else { Default::Drop };
     Policy {
-        routes: (0..count).map(|i| route(random, i)).collect(),
-        default: if random.chance(1, 2) { Default::Pass } else { Default::Drop },
+        labels: labels.into_iter().map(|name| (name, label(random))).collect(),
+        limits: limits.into_iter().map(|name| (name, limit(random))).collect(),
+        pools: pools.into_iter().map(|name| (name, pool(random))).collect(),
         malformed: malformed(random),
+        verify_checksums: random.chance(1, 3),
+        ..Policy::new(routes, default)
     }
+}
+
+/// A label without prefixes is one for live members only.
+fn label(random: &mut Random) -> Label {
+    let prefixes = if random.chance(1, 4) { Vec::new() } else { prefixes(random, 4) };
+    Label { prefixes: Arc::new(prefixes), file: None }
+}
+
+/// Of targets to which there is a way, or a narrow one, or none, or one whose neighbour is not known.
+fn pool(random: &mut Random) -> Pool {
+    let source = OuterSource {
+        ipv4: random.chance(1, 2).then_some(Ipv4Addr::new(203, 0, 113, 77)),
+        ipv6: random.chance(1, 2).then_some(Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 0x77)),
+    };
+    let forward = match random.below(3) {
+        0 => Forward::Ipip { source },
+        1 => Forward::Gue { port: *random.pick(&[1, 6_080, u16::MAX]), source },
+        _ => Forward::L2,
+    };
+    let addresses = random.some(&TARGETS, TARGETS.len());
+    let mut targets = BTreeMap::new();
+    for (i, address) in addresses.into_iter().enumerate() {
+        let address = address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let weight = *random.pick(&[0, 1, 7, 100, 100]);
+        targets.insert(format!("target-{i}"), Target { address, weight });
+    }
+    Pool {
+        forward,
+        hash: *random.pick(&[HashOver::FiveTuple, HashOver::Source, HashOver::SourceDestination]),
+        targets,
+    }
+}
+
+/// Live members of this policy's labels, each once.
+#[must_use]
+pub fn members(random: &mut Random, policy: &Policy) -> Vec<Member> {
+    let names: Vec<_> = policy.labels.keys().cloned().collect();
+    let mut list: Vec<Member> = Vec::new();
+    if names.is_empty() {
+        return list;
+    }
+    for _ in 0..random.below(6) {
+        let (label, prefix) = (random.pick(&names).clone(), *random.pick(&PREFIXES));
+        let Ok(prefix) = prefix.parse() else { continue };
+        if !list.iter().any(|member| member.label == label && member.prefix == prefix) {
+            list.push(Member { label, prefix, expired: random.chance(1, 4) });
+        }
+    }
+    list
 }
 
 fn malformed(random: &mut Random) -> Malformed {
@@ -28,8 +126,16 @@ fn malformed(random: &mut Random) -> Malformed {
     Malformed { drop_bits }
 }
 
-fn route(random: &mut Random, number: usize) -> Route {
+/// `limits` are the named ones, if there are to be any limits.
+fn route(
+    random: &mut Random,
+    number: usize,
+    labels: &[String],
+    pools: &[String],
+    limits: Option<&Vec<String>>,
+) -> Route {
     let action = match random.below(8) {
+        _ if !pools.is_empty() && random.chance(1, 3) => Action::Pool { pool: random.pick(pools).clone() },
         0..3 => Action::Pass,
         3..5 => Action::Drop,
         5 => Action::Tx,
@@ -37,58 +143,26 @@ fn route(random: &mut Random, number: usize) -> Route {
     };
     let value = |random: &mut Random| random.chance(1, 2).then(|| (random.bits() as u32).max(1));
     Route {
-        name: format!("route-{number}"),
-        matches: matches(random),
+        matches: matches(random, labels),
         mark: value(random),
         priority: value(random),
-        action,
+        dscp: random.chance(1, 5).then(|| *random.pick(&DSCPS)),
+        limits: match limits {
+            Some(named) if action != Action::Drop && random.chance(2, 3) => route_limits(random, named),
+            _ => Vec::new(),
+        },
+        ..Route::new(format!("route-{number}"), action)
     }
 }
 
-fn matches(random: &mut Random) -> Match {
-    // Of the six dimensions two to three are named on average, so that many sets of them occur.
-    let mut named = |odds: usize| random.chance(1, odds);
-    let (interface, from, to) = (named(5), named(2), named(2));
-    let (protocol, port, source_port) = (named(3), named(4), named(5));
-    Match {
-        interface: interface.then(|| interfaces(random)),
-        from: from.then(|| prefixes(random)),
-        to: to.then(|| prefixes(random)),
-        protocol: protocol.then(|| {
-            let mut list = random.some(&PROTOCOLS, 3);
-            list.sort_unstable();
-            list
-        }),
-        port: port.then(|| ports(random)),
-        source_port: source_port.then(|| ports(random)),
+/// Up to three, each named one at most once.
+fn route_limits(random: &mut Random, named: &[String]) -> Vec<RouteLimit> {
+    let mut list = Vec::new();
+    if !named.is_empty() && random.chance(1, 3) {
+        list.extend(random.some(named, 2).into_iter().map(RouteLimit::Named));
     }
-}
-
-fn interfaces(random: &mut Random) -> Vec<String> {
-    random.some(&[INTERFACE, TARGET, TARGET_WITHOUT_XDP], 2).into_iter().map(str::to_owned).collect()
-}
-
-fn prefixes(random: &mut Random) -> Vec<IpNet> {
-    let mut list: Vec<IpNet> =
-        random.some(&PREFIXES, 4).into_iter().filter_map(|text| text.parse().ok()).collect();
-    list.sort_unstable();
-    list
-}
-
-/// Disjoint ranges, ascending, that do not touch.
-fn ports(random: &mut Random) -> Vec<PortRange> {
-    let mut wanted = vec![false; 1 << 16];
-    for _ in 0..=random.below(3) {
-        let (a, b) = (*random.pick(&PORTS), *random.pick(&PORTS));
-        let (first, last) = if random.chance(1, 2) { (a, a) } else { (a.min(b), a.max(b)) };
-        wanted[usize::from(first)..=usize::from(last)].fill(true);
-    }
-    let mut list: Vec<PortRange> = Vec::new();
-    for port in (0..=u16::MAX).filter(|port| wanted[usize::from(*port)]) {
-        match list.last_mut() {
-            Some(range) if range.last.checked_add(1) == Some(port) => range.last = port,
-            _ => list.push(PortRange { first: port, last: port }),
-        }
+    for _ in 0..random.below(3) {
+        list.push(RouteLimit::Own(limit(random)));
     }
     list
 }

@@ -86,7 +86,9 @@ fn prefixes() -> Vec<Row> {
         row("behind the second subnet", "10.1.8.0", "1.1.1.1").route("half").mark(4),
         row("source and destination", "10.200.0.1", "192.0.2.200").route("pair").mark(3),
         row("the destination alone is not enough", "11.0.0.1", "192.0.2.200").route("half").mark(4),
-        row("the last address of a /1", "127.255.255.255", "1.1.1.1").route("half").mark(4),
+        row("the last address of a /1 that a host may have", "126.255.255.255", "1.1.1.1")
+            .route("half")
+            .mark(4),
         row("behind a /1", "128.0.0.0", "1.1.1.1").by_default().dropped(Reason::Default),
         row("/0", "255.255.255.254", "239.255.255.255").route("any-v4").mark(5),
         row("a /27's first", "200.0.0.1", "203.0.113.64").route("odd").mark(6),
@@ -111,19 +113,19 @@ fn prefixes_v6() -> Vec<Row> {
             Frame::new().ipv6(source, destination).udp(1, 2).bytes(),
         )
     };
-    let tcp = Frame::new().ipv6("fe80::1", "::1").tcp(1, 2).bytes();
+    let tcp = Frame::new().ipv6("fe80::1", "fe80::2").tcp(1, 2).bytes();
     let tcp_v4 = Frame::new().ipv4("11.0.0.1", "10.0.0.1").tcp(1, 2).bytes();
     // 2001:db8:: in the first 32 bits of an IPv4 address.
     let alike = v4("32.1.13.184", "32.1.13.184");
     vec![
-        row("a host", "2001:db8::1", "::1").route("host").mark(1),
-        row("the low half of a /64", "2001:db8::2", "::1").route("net").mark(3),
-        row("the last before a /65", "2001:db8::7fff:ffff:ffff:ffff", "::1").route("net").mark(3),
-        row("a /65's first", "2001:db8::8000:0:0:0", "::1").route("odd").mark(2),
-        row("the /64's last, in the /65", "2001:db8::ffff:ffff:ffff:ffff", "::1").route("odd").mark(2),
-        row("behind the /64", "2001:db8:0:1::", "::1").by_default().dropped(Reason::Default),
-        row("a destination", "::1", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff").route("site").mark(4),
-        row("behind the destination", "::1", "2001:db9::").by_default().dropped(Reason::Default),
+        row("a host", "2001:db8::1", "fe80::9").route("host").mark(1),
+        row("the low half of a /64", "2001:db8::2", "fe80::9").route("net").mark(3),
+        row("the last before a /65", "2001:db8::7fff:ffff:ffff:ffff", "fe80::9").route("net").mark(3),
+        row("a /65's first", "2001:db8::8000:0:0:0", "fe80::9").route("odd").mark(2),
+        row("the /64's last, in the /65", "2001:db8::ffff:ffff:ffff:ffff", "fe80::9").route("odd").mark(2),
+        row("behind the /64", "2001:db8:0:1::", "fe80::9").by_default().dropped(Reason::Default),
+        row("a destination", "fe80::1", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff").route("site").mark(4),
+        row("behind the destination", "fe80::1", "2001:db9::").by_default().dropped(Reason::Default),
         Row::new("prefix: IPv6 ::/0", &nested, tcp).route("any-v6").mark(5),
         Row::new("prefix: ::/0 is not IPv4", &nested, tcp_v4).by_default().dropped(Reason::Default),
         Row::new("prefix: both families in one list", &nested, v4("10.9.9.9", "1.1.1.1"))

@@ -2,16 +2,25 @@
 //! test on this kernel and the program that runs in a virtual machine share it.
 
 mod actions;
+pub mod cookies;
 mod ethernet;
 mod ipv4;
 mod ipv6;
+mod labels;
+mod limits;
 mod malformed;
 mod matching;
+mod pools;
+mod rewriting;
 pub mod run;
+mod sanity;
 mod transport;
+mod vocabulary;
 
-use crate::model::Counter;
-use gateway_common::abi::Verdict;
+pub use limits::sequences;
+
+use crate::model::{Counter, Member};
+use gateway_common::abi::{Hook, Verdict};
 use gateway_common::reason::Reason;
 
 /// The interface that golden frames arrive on.
@@ -50,8 +59,37 @@ pub struct Row {
     pub priority: u32,
     /// Where it is redirected to.
     pub target: Option<&'static str>,
+    /// The kernel finds the neighbour that it is sent to first.
+    pub waits: bool,
+    /// The target that it is sent to, as `pool/target`.
+    pub sent_to: Option<&'static str>,
+    /// The frame that comes out, before the Ethernet addresses are swapped; nothing if it is the same.
+    pub changed: Option<Vec<u8>>,
     /// The Ethernet addresses are swapped in the output.
     pub swapped: bool,
+    /// Live members of labels.
+    pub members: Vec<Member>,
+    /// The only hook that it is about, if it is not about both.
+    pub hook: Option<Hook>,
+}
+
+/// Frames that follow one another: what comes of each depends on those before.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    /// What it shows.
+    pub name: String,
+    /// In order.
+    pub steps: Vec<Step>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// When, nanoseconds since the first.
+    pub at_ns: u64,
+    /// The frame; another policy than the step's before is applied first, and its limits keep what
+    /// their names had.
+    pub row: Row,
 }
 
 impl Row {
@@ -67,7 +105,12 @@ impl Row {
             mark: 0,
             priority: 0,
             target: None,
+            waits: false,
+            sent_to: None,
+            changed: None,
             swapped: false,
+            members: Vec::new(),
+            hook: None,
         }
     }
 
@@ -114,6 +157,33 @@ impl Row {
         self
     }
 
+    fn sent_to(mut self, target: &'static str, interface: Option<&'static str>) -> Row {
+        self.verdict = if interface.is_some() { Verdict::Redirect } else { Verdict::Tx };
+        self.target = interface;
+        self.sent_to = Some(target);
+        self
+    }
+
+    fn waits(mut self) -> Row {
+        self.waits = true;
+        self
+    }
+
+    fn comes_out_as(mut self, frame: Vec<u8>) -> Row {
+        self.changed = Some(frame);
+        self
+    }
+
+    fn members(mut self, members: Vec<Member>) -> Row {
+        self.members = members;
+        self
+    }
+
+    fn at(mut self, hook: Hook) -> Row {
+        self.hook = Some(hook);
+        self
+    }
+
     fn no_policy(mut self) -> Row {
         self.policy = None;
         self.counter = Counter::NoPolicy;
@@ -123,7 +193,7 @@ impl Row {
     /// The frame that must come out.
     #[must_use]
     pub fn output(&self) -> Vec<u8> {
-        let mut out = self.frame.clone();
+        let mut out = self.changed.clone().unwrap_or_else(|| self.frame.clone());
         if self.swapped {
             out[..6].copy_from_slice(&self.frame[6..12]);
             out[6..12].copy_from_slice(&self.frame[..6]);
@@ -143,6 +213,11 @@ pub fn rows() -> Vec<Row> {
         matching::rows(),
         actions::rows(),
         malformed::rows(),
+        sanity::rows(),
+        vocabulary::rows(),
+        labels::rows(),
+        rewriting::rows(),
+        pools::rows(),
     ]
     .concat()
 }
@@ -157,13 +232,16 @@ mod tests {
         let rows = rows();
         let names: BTreeSet<_> = rows.iter().map(|row| &row.name).collect();
         assert_eq!(names.len(), rows.len());
-        assert!(rows.len() >= 120, "{} rows", rows.len());
+        assert!(rows.len() >= 1_000, "{} rows", rows.len());
     }
 
     #[test]
     fn every_reason_is_met() {
-        let rows = rows();
-        for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::PolicyFault) {
+        let of_sequences = sequences().into_iter().flat_map(|sequence| sequence.steps);
+        let rows: Vec<_> = rows().into_iter().chain(of_sequences.map(|step| step.row)).collect();
+        // No policy makes the one; the other's rows are [`cookies`].
+        let elsewhere = [Reason::PolicyFault, Reason::SynCookie];
+        for reason in Reason::ALL.iter().filter(|reason| !elsewhere.contains(reason)) {
             let met = |verdict| rows.iter().any(|row| row.reason == Some(*reason) && row.verdict == verdict);
             assert!(met(Verdict::Drop), "{} is never dropped", reason.name());
             assert_eq!(met(Verdict::Pass), reason.is_malformed(), "{} passed", reason.name());

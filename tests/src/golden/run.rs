@@ -1,13 +1,18 @@
 //! The golden table put to the real object.
 
-use super::{Row, rows};
+use super::{Row, Sequence, cookies, rows, sequences};
 use crate::check::{Expected, differences};
-use crate::object::Lab;
+use crate::model::Member;
+use crate::object::{Lab, Sizes};
 use crate::packet::show::describe;
 use crate::testrun::may_be_refused;
 use anyhow::{Result, anyhow};
+use gateway_common::abi::Hook;
 use gateway_user::policy::{Policy, parse};
 use std::fmt::Write;
+
+/// Between two sequences: longer than any connection stays open, and any bucket stays empty.
+const PAUSE_NS: u64 = 7_200_000_000_000;
 
 /// How a run went.
 #[derive(Clone, Debug, Default)]
@@ -28,23 +33,49 @@ pub fn policy_of(text: &str) -> Result<Policy> {
     parse("golden", text).map_err(|diagnostics| anyhow!("{text}\n{diagnostics:?}"))
 }
 
-/// Runs every row at the laboratory's hook. Rows of one policy follow one another, those without
-/// any come first. Each is run twice: classified, and from the memo.
+/// Runs the whole table at a hook: every row, every sequence, and SYN cookies.
 ///
 /// # Errors
 /// If a policy is refused or a test run fails.
-pub fn run(lab: &mut Lab) -> Result<Outcome> {
+pub fn run(hook: Hook) -> Result<Outcome> {
+    // So few connections that whoever opens one sees all that are long silent.
+    let mut lab = Lab::with_sizes(hook, Sizes { connection_sets: 2, ..Sizes::default() })?;
+    lab.stay_on_this_cpu()?;
     let mut outcome = Outcome::default();
+    run_rows(&mut lab, &mut outcome)?;
+    let mut now_ns = PAUSE_NS;
+    for sequence in sequences() {
+        now_ns += run_sequence(&mut lab, &sequence, now_ns, &mut outcome)? + PAUSE_NS;
+    }
+    cookies::run(&mut lab, now_ns, &mut outcome)?;
+    Ok(outcome)
+}
+
+/// What judges: a policy's text, and members of its labels.
+type Judge = (Option<String>, Vec<Member>);
+
+/// Makes a row's policy and members live, unless they are.
+fn prepare(lab: &mut Lab, row: &Row, live: &mut Judge) -> Result<()> {
+    if (&row.policy, &row.members) == (&live.0, &live.1) {
+        return Ok(());
+    }
+    if let Some(text) = &row.policy {
+        let applied = lab.apply(&policy_of(text)?, &row.members);
+        applied.map_err(|error| error.context(row.name.clone()))?;
+    }
+    *live = (row.policy.clone(), row.members.clone());
+    Ok(())
+}
+
+/// Runs every row. Rows of one policy follow one another, those without any come first. Each is run
+/// twice: classified, and from the memo.
+fn run_rows(lab: &mut Lab, outcome: &mut Outcome) -> Result<()> {
     let mut rows = rows();
-    rows.sort_by(|a, b| a.policy.cmp(&b.policy));
-    let mut live = None;
+    rows.retain(|row| row.hook.is_none_or(|hook| hook == lab.hook));
+    rows.sort_by(|a, b| (&a.policy, a.members.len()).cmp(&(&b.policy, b.members.len())));
+    let mut live = Judge::default();
     for row in &rows {
-        if row.policy != live {
-            if let Some(text) = &row.policy {
-                lab.apply(&policy_of(text)?)?;
-            }
-            live.clone_from(&row.policy);
-        }
+        prepare(lab, row, &mut live)?;
         if let Some(reason) = may_be_refused(lab.hook, &row.frame)
             && lab.put(&row.frame).is_err()
         {
@@ -59,15 +90,34 @@ pub fn run(lab: &mut Lab) -> Result<Outcome> {
             }
         }
     }
-    Ok(outcome)
+    Ok(())
+}
+
+/// Runs a sequence that begins at this time; gives back how long it took, nanoseconds.
+fn run_sequence(lab: &mut Lab, sequence: &Sequence, begin_ns: u64, outcome: &mut Outcome) -> Result<u64> {
+    lab.forget_limits();
+    let mut live = Judge::default();
+    for step in &sequence.steps {
+        prepare(lab, &step.row, &mut live)?;
+        lab.set_time(begin_ns + step.at_ns)?;
+        outcome.run += 1;
+        if let Some(failure) = put(lab, &step.row, "only")? {
+            // What follows depends on it.
+            outcome.failed.push(failure);
+            break;
+        }
+    }
+    Ok(sequence.steps.last().map_or(0, |step| step.at_ns))
 }
 
 fn put(lab: &Lab, row: &Row, time: &str) -> Result<Option<String>> {
     let observed = lab.put(&row.frame).map_err(|error| error.context(row.name.clone()))?;
     let found = differences(lab, &Expected::from(row), &observed);
-    if found.is_empty() {
-        return Ok(None);
-    }
+    Ok((!found.is_empty()).then(|| failure(lab, row, time, &found)))
+}
+
+/// Everything there is to tell.
+pub(super) fn failure(lab: &Lab, row: &Row, time: &str, found: &[String]) -> String {
     let mut text = format!("{} ({:?}, {time} time)\n", row.name, lab.hook);
     for difference in found {
         let _ = writeln!(text, "  {difference}");
@@ -78,5 +128,5 @@ fn put(lab: &Lab, row: &Row, time: &str) -> Result<Option<String>> {
         row.policy.as_deref().unwrap_or("none"),
         describe(&row.frame)
     );
-    Ok(Some(text))
+    text
 }

@@ -22,8 +22,7 @@ pub(super) fn rows() -> Vec<Row> {
         for (name, frame) in [
             ("TCP without options", ip.clone().tcp(1, 2)),
             ("TCP with forty bytes of options", ip.clone().tcp(1, 2).tcp_with(0x18, 40)),
-            ("TCP with options and payload", ip.clone().tcp(1, 2).tcp_with(0xff, 12).payload(1400)),
-            ("TCP without a flag", ip.clone().tcp(1, 2).tcp_with(0, 0)),
+            ("TCP with options and payload", ip.clone().tcp(1, 2).tcp_with(0xd8, 12).payload(1400)),
             ("UDP without payload", ip.clone().udp(1, 2)),
             ("UDP shorter than the IP payload", ip.clone().udp(1, 2).payload(20).claim_udp_length(8)),
             (

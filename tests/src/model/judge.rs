@@ -1,12 +1,14 @@
 //! What the packet is → what happens to it.
 
+use super::forward::forwarded;
+use super::limits::{Charge, State, limits_of};
+use super::matching::Sight;
 use super::parse::{Parsed, Unparsed, parse};
+use super::{Forwarded, Member, Targets};
 use gateway_common::abi::Verdict;
 use gateway_common::reason::Reason;
-use gateway_user::policy::{Action, Default, Match, Policy, PortRange, Route};
-use ipnet::IpNet;
+use gateway_user::policy::{Action, Default, Policy, Route};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 /// Where a frame is counted beside its interface.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +38,17 @@ pub struct Judgement {
     pub mark: u32,
     /// skb priority, 0 if none is set.
     pub priority: u32,
+    /// DSCP that is written into it.
+    pub dscp: Option<u8>,
     /// Where a redirected frame goes.
     pub target: Option<String>,
+    /// How a pool's packet is sent to its target.
+    pub forwarded: Option<Forwarded>,
+    /// The limits that were asked, in order.
+    pub charges: Vec<Charge>,
+    /// Whether it hung on rounding, or on when a silent connection is closed: then the other
+    /// [`super::Tie`] is as right.
+    pub hung: bool,
     /// The packet, if it was one that a route could match: it has a flow account.
     pub packet: Option<Parsed>,
 }
@@ -49,13 +60,20 @@ pub struct World {
     pub interface: String,
     /// Redirect targets that are there.
     pub present: BTreeSet<String>,
+    /// Live members of labels.
+    pub members: Vec<Member>,
+    /// Ways to targets, and what the node knows of them.
+    pub targets: Targets,
+    /// Tags of EtherType 0x9100 can be taken off where the frame is judged.
+    pub takes_old_tags_off: bool,
+    /// Checksums can be verified where the frame is judged.
+    pub verifies_checksums: bool,
 }
 
 /// Judges a frame that arrives under this policy, or under none.
-#[must_use]
-pub fn judge(policy: Option<&Policy>, world: &World, frame: &[u8]) -> Judgement {
+pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &[u8]) -> Judgement {
     let Some(policy) = policy else { return passed(Counter::NoPolicy) };
-    let packet = match parse(frame) {
+    let packet = match parse(frame, policy.verify_checksums && world.verifies_checksums) {
         Ok(packet) => packet,
         Err(Unparsed::NotIp) => return passed(Counter::NotIp),
         Err(Unparsed::Malformed(reason)) => {
@@ -67,9 +85,26 @@ pub fn judge(policy: Option<&Policy>, world: &World, frame: &[u8]) -> Judgement 
             };
         }
     };
-    let route = policy.routes.iter().find(|route| matches(&route.matches, &world.interface, &packet));
+    let sight = Sight::new(policy, world, &packet);
+    let first_of_flow = state.meets(&packet);
+    let route = policy.routes.iter().find(|route| sight.holds(&route.matches));
     let mut judgement = match route {
-        Some(route) => by_route(route, world),
+        Some(route) => {
+            let limits = limits_of(policy, route);
+            let policed = state.police(&limits, &packet, sight.labels(), frame.len(), first_of_flow);
+            let reason = if policed.banned { Reason::Banned } else { Reason::Limit };
+            let mut judgement = match policed.refused {
+                true => dropped(reason, Counter::Route(route.name.clone())),
+                false => by_route(policy, route, world, (&packet, frame)),
+            };
+            if judgement.verdict != Verdict::Drop {
+                judgement.mark = policed.mark.unwrap_or(judgement.mark);
+                judgement.dscp = policed.dscp.or(route.dscp);
+            }
+            judgement.charges = policed.charges;
+            judgement.hung = policed.hung;
+            judgement
+        }
         None if policy.default == Default::Drop => dropped(Reason::Default, Counter::Default),
         None => passed(Counter::Default),
     };
@@ -77,7 +112,7 @@ pub fn judge(policy: Option<&Policy>, world: &World, frame: &[u8]) -> Judgement 
     judgement
 }
 
-fn by_route(route: &Route, world: &World) -> Judgement {
+fn by_route(policy: &Policy, route: &Route, world: &World, packet: (&Parsed, &[u8])) -> Judgement {
     let counter = Counter::Route(route.name.clone());
     let mut judgement = match &route.action {
         Action::Pass => passed(counter),
@@ -87,12 +122,39 @@ fn by_route(route: &Route, world: &World) -> Judgement {
             Judgement { verdict: Verdict::Redirect, target: Some(interface.clone()), ..passed(counter) }
         }
         Action::Redirect { .. } => dropped(Reason::RedirectTarget, counter),
+        Action::Pool { pool } => by_pool(pool, policy, world, packet, counter),
     };
     if judgement.verdict != Verdict::Drop {
         judgement.mark = route.mark.unwrap_or(0);
         judgement.priority = route.priority.unwrap_or(0);
     }
     judgement
+}
+
+fn by_pool(
+    name: &str,
+    policy: &Policy,
+    world: &World,
+    (packet, frame): (&Parsed, &[u8]),
+    counter: Counter,
+) -> Judgement {
+    let forwarded = match forwarded((name, &policy.pools[name]), &world.targets, packet) {
+        Ok(forwarded) => forwarded,
+        Err(reason) => return dropped(reason, counter),
+    };
+    let mut tags = (12..packet.offset - 2).step_by(4);
+    if !world.takes_old_tags_off && tags.any(|at| frame[at..at + 2] == [0x91, 0x00]) {
+        return dropped(Reason::NoRoom, counter);
+    }
+    let interface = forwarded.way.interface.clone();
+    let (verdict, target) = if forwarded.cut {
+        (Verdict::Pass, None)
+    } else if interface == world.interface {
+        (Verdict::Tx, None)
+    } else {
+        (Verdict::Redirect, Some(interface))
+    };
+    Judgement { verdict, target, forwarded: Some(forwarded), ..passed(counter) }
 }
 
 fn passed(counter: Counter) -> Judgement {
@@ -102,43 +164,15 @@ fn passed(counter: Counter) -> Judgement {
         counter,
         mark: 0,
         priority: 0,
+        dscp: None,
         target: None,
+        forwarded: None,
+        charges: Vec::new(),
+        hung: false,
         packet: None,
     }
 }
 
 fn dropped(reason: Reason, counter: Counter) -> Judgement {
     Judgement { verdict: Verdict::Drop, reason: Some(reason), ..passed(counter) }
-}
-
-fn matches(wanted: &Match, interface: &str, packet: &Parsed) -> bool {
-    let interface_holds =
-        wanted.interface.as_ref().is_none_or(|list| list.iter().any(|name| name == interface));
-    let protocol_holds = wanted.protocol.as_ref().is_none_or(|list| list.contains(&packet.protocol));
-    interface_holds
-        && protocol_holds
-        && address_holds(wanted.from.as_ref(), packet.source)
-        && address_holds(wanted.to.as_ref(), packet.destination)
-        && port_holds(wanted.source_port.as_ref(), packet.ports.map(|(source, _)| source))
-        && port_holds(wanted.port.as_ref(), packet.ports.map(|(_, destination)| destination))
-}
-
-fn address_holds(wanted: Option<&Vec<IpNet>>, address: IpAddr) -> bool {
-    wanted.is_none_or(|list| list.iter().any(|prefix| prefix_holds(prefix, address)))
-}
-
-/// Bit by bit, so that nobody's masks are trusted.
-fn prefix_holds(prefix: &IpNet, address: IpAddr) -> bool {
-    let (of_prefix, of_address) = match (prefix.addr(), address) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (a.octets().to_vec(), b.octets().to_vec()),
-        (IpAddr::V6(a), IpAddr::V6(b)) => (a.octets().to_vec(), b.octets().to_vec()),
-        _ => return false,
-    };
-    let bit = |bytes: &[u8], i: usize| bytes[i / 8] >> (7 - i % 8) & 1;
-    (0..usize::from(prefix.prefix_len())).all(|i| bit(&of_prefix, i) == bit(&of_address, i))
-}
-
-fn port_holds(wanted: Option<&Vec<PortRange>>, port: Option<u16>) -> bool {
-    let Some(list) = wanted else { return true };
-    port.is_some_and(|port| list.iter().any(|range| range.first <= port && port <= range.last))
 }

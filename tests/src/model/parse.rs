@@ -1,7 +1,9 @@
 //! Bytes → what the packet is, or why it is malformed.
 //!
-//! Within a layer the checks stand in the order that gives the reason: the first that fails.
+//! Within a layer the checks stand in the order that gives the reason: the first that fails. What needs
+//! more than one layer (checksums, addresses) is judged behind all of them, see [`super::checks`].
 
+use super::checks;
 use gateway_common::reason::Reason;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,6 +15,8 @@ const MAX_LENGTH: usize = 65_535;
 /// An IP packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
+    /// Where the IP header starts in the frame, bytes.
+    pub offset: usize,
     /// Source address.
     pub source: IpAddr,
     /// Destination address.
@@ -23,6 +27,18 @@ pub struct Parsed {
     pub later_fragment: bool,
     /// The first fragment of several.
     pub first_fragment: bool,
+    /// The last fragment of several.
+    pub last_fragment: bool,
+    /// IPv4's don't-fragment bit.
+    pub dont_fragment: bool,
+    /// Length of the IP packet with its header, bytes.
+    pub length: u16,
+    /// Type of service, or traffic class.
+    pub traffic_class: u8,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// IPv6's; IPv4 has none.
+    pub flow_label: Option<u32>,
     /// Source and destination port of TCP, UDP and SCTP.
     pub ports: Option<(u16, u16)>,
     /// ICMP type and code.
@@ -48,12 +64,26 @@ impl From<Reason> for Unparsed {
     }
 }
 
+/// Where the parts of an IP packet lie, for those checks that look at more than its fields.
+pub(super) struct Parts<'a> {
+    /// The whole IPv4 header; nothing for IPv6.
+    pub header: &'a [u8],
+    /// Behind the IP header and its extensions.
+    pub payload: &'a [u8],
+    /// It is no fragment of any kind.
+    pub whole: bool,
+    /// It stands behind IPv6 extension headers.
+    pub extended: bool,
+}
+
 /// What a fragment's header said.
 #[derive(Clone, Copy, Default)]
 struct Fragment {
     /// In bytes.
     offset: usize,
+    /// Others follow, as this header or one before it says.
     more: bool,
+    last: bool,
 }
 
 impl Fragment {
@@ -65,11 +95,11 @@ impl Fragment {
     }
 }
 
-/// Parses a frame.
+/// Parses a frame, and verifies its checksums if asked to.
 ///
 /// # Errors
 /// What it is instead of an IP packet.
-pub fn parse(frame: &[u8]) -> Result<Parsed, Unparsed> {
+pub fn parse(frame: &[u8], verify_checksums: bool) -> Result<Parsed, Unparsed> {
     if frame.len() < 14 {
         return Err(Reason::EthTruncated.into());
     }
@@ -88,14 +118,20 @@ pub fn parse(frame: &[u8]) -> Result<Parsed, Unparsed> {
         rest = &rest[4..];
     }
     let vlan = tags.first().copied().unwrap_or(0);
-    match ethertype {
-        0x0800 => ipv4(rest, vlan),
-        0x86dd => ipv6(rest, vlan),
-        _ => Err(Unparsed::NotIp),
+    let (mut packet, parts) = match ethertype {
+        0x0800 => ipv4(rest, vlan)?,
+        0x86dd => ipv6(rest, vlan)?,
+        _ => return Err(Unparsed::NotIp),
+    };
+    packet.offset = frame.len() - rest.len();
+    if verify_checksums {
+        checks::checksums(&packet, &parts)?;
     }
+    checks::addresses(&packet)?;
+    Ok(packet)
 }
 
-fn ipv4(bytes: &[u8], vlan: u16) -> Result<Parsed, Unparsed> {
+fn ipv4(bytes: &[u8], vlan: u16) -> Result<(Parsed, Parts<'_>), Unparsed> {
     if bytes.len() < 20 {
         return Err(Reason::Ipv4Truncated.into());
     }
@@ -115,7 +151,8 @@ fn ipv4(bytes: &[u8], vlan: u16) -> Result<Parsed, Unparsed> {
     }
     let payload = &bytes[header..total];
     let word = u16_at(bytes, 6);
-    let fragment = Fragment { offset: usize::from(word & 0x1fff) * 8, more: word & 0x2000 != 0 };
+    let (offset, more) = (usize::from(word & 0x1fff) * 8, word & 0x2000 != 0);
+    let fragment = Fragment { offset, more, last: offset > 0 && !more };
     if header + fragment.offset + payload.len() > MAX_LENGTH {
         return Err(Reason::Ipv4FragmentOverrun.into());
     }
@@ -124,10 +161,19 @@ fn ipv4(bytes: &[u8], vlan: u16) -> Result<Parsed, Unparsed> {
     }
     let source = Ipv4Addr::from(array(&bytes[12..16])).into();
     let destination = Ipv4Addr::from(array(&bytes[16..20])).into();
-    transport(base(source, destination, vlan), bytes[9], payload, fragment)
+    let packet = Parsed {
+        length: total as u16,
+        dont_fragment: word & 0x4000 != 0,
+        traffic_class: bytes[1],
+        ttl: bytes[8],
+        ..base(source, destination, vlan)
+    };
+    let packet = transport(packet, bytes[9], payload, fragment)?;
+    let header = &bytes[..header];
+    Ok((packet, Parts { header, payload, whole: !fragment.is_any(), extended: false }))
 }
 
-fn ipv6(bytes: &[u8], vlan: u16) -> Result<Parsed, Unparsed> {
+fn ipv6(bytes: &[u8], vlan: u16) -> Result<(Parsed, Parts<'_>), Unparsed> {
     if bytes.len() < 40 {
         return Err(Reason::Ipv6Truncated.into());
     }
@@ -174,17 +220,30 @@ fn ipv6(bytes: &[u8], vlan: u16) -> Result<Parsed, Unparsed> {
         unfragmentable += size;
     }
     let whole = !fragment.is_any();
-    let parsed = transport(base(source, destination, vlan), next, payload, fragment)?;
+    let word = u32::from_be_bytes(array(&bytes[..4]));
+    let parsed = Parsed {
+        // A payload of more than 65,495 bytes makes a packet of more than 65,535.
+        length: u16::try_from(40 + length).unwrap_or(u16::MAX),
+        traffic_class: (word >> 20) as u8,
+        ttl: bytes[7],
+        flow_label: Some(word & 0xf_ffff),
+        ..base(source, destination, vlan)
+    };
+    let parsed = transport(parsed, next, payload, fragment)?;
     // RFC 4861 and RFC 6980: only a neighbour can send these, and only whole.
     let neighbour =
         whole && bytes[7] == 255 && parsed.icmp.is_some_and(|(kind, _)| (133..=137).contains(&kind));
-    if neighbour { Err(Unparsed::NotIp) } else { Ok(parsed) }
+    if neighbour {
+        return Err(Unparsed::NotIp);
+    }
+    Ok((parsed, Parts { header: &[], payload, whole, extended: seen > 0 }))
 }
 
 fn fragment_header(header: &[u8], data: &[u8], unfragmentable: usize) -> Result<Fragment, Unparsed> {
     let word = u16_at(header, 2);
     // The offset counts eight bytes in the upper 13 bits: bytes, once the lower three are masked.
-    let fragment = Fragment { offset: usize::from(word & 0xfff8), more: word & 1 != 0 };
+    let (offset, more) = (usize::from(word & 0xfff8), word & 1 != 0);
+    let fragment = Fragment { offset, more, last: offset > 0 && !more };
     if unfragmentable + fragment.offset + data.len() > MAX_LENGTH {
         return Err(Reason::Ipv6FragmentOverrun.into());
     }
@@ -203,6 +262,7 @@ fn transport(
     packet.protocol = protocol;
     packet.later_fragment = fragment.is_later();
     packet.first_fragment = fragment.more && !fragment.is_later();
+    packet.last_fragment = fragment.last;
     if fragment.is_later() {
         if protocol == 6 && fragment.offset == 8 {
             return Err(Reason::TcpTinyFragment.into());
@@ -235,6 +295,7 @@ fn tcp(packet: &mut Parsed, payload: &[u8]) -> Result<(), Unparsed> {
     if header < 20 || header > payload.len() {
         return Err(Reason::TcpDataOffset.into());
     }
+    checks::tcp_flags(payload[13])?;
     packet.ports = Some((u16_at(payload, 0), u16_at(payload, 2)));
     packet.tcp_flags = payload[13];
     Ok(())
@@ -256,11 +317,18 @@ fn needs(bytes: &[u8], length: usize, reason: Reason) -> Result<(), Unparsed> {
 
 fn base(source: IpAddr, destination: IpAddr, vlan: u16) -> Parsed {
     Parsed {
+        offset: 0,
         source,
         destination,
         protocol: 0,
         later_fragment: false,
         first_fragment: false,
+        last_fragment: false,
+        dont_fragment: false,
+        length: 0,
+        traffic_class: 0,
+        ttl: 0,
+        flow_label: None,
         ports: None,
         icmp: None,
         tcp_flags: 0,
@@ -268,7 +336,7 @@ fn base(source: IpAddr, destination: IpAddr, vlan: u16) -> Parsed {
     }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 

@@ -7,9 +7,11 @@
 //! ```
 
 pub mod checksum;
+mod lies;
 pub mod show;
 mod transport;
 
+use lies::Lies;
 use std::net::{Ipv4Addr, Ipv6Addr};
 pub use transport::Transport;
 
@@ -54,15 +56,6 @@ enum Network {
     },
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Lies {
-    version: Option<u8>,
-    header_words: Option<u8>,
-    length: Option<u16>,
-    ethertype: Option<u16>,
-    transport: transport::Lies,
-}
-
 /// A frame in the making.
 #[derive(Clone, Debug)]
 pub struct Frame {
@@ -74,6 +67,8 @@ pub struct Frame {
     payload: Vec<u8>,
     trailer: usize,
     hop_limit: u8,
+    traffic_class: u8,
+    flow_label: u32,
     lies: Lies,
 }
 
@@ -93,6 +88,8 @@ impl Default for Frame {
             payload: Vec::new(),
             trailer: 0,
             hop_limit: 64,
+            traffic_class: 0,
+            flow_label: 0,
             lies: Lies::default(),
         }
     }
@@ -186,6 +183,29 @@ impl Frame {
         self
     }
 
+    /// IPv4's don't-fragment bit, set otherwise.
+    #[must_use]
+    pub fn may_be_fragmented(mut self) -> Frame {
+        if let Network::V4 { fragment, .. } = &mut self.network {
+            *fragment &= !0x4000;
+        }
+        self
+    }
+
+    /// The type of service or traffic class, 0 otherwise: DSCP in the upper six bits, ECN below.
+    #[must_use]
+    pub fn traffic_class(mut self, class: u8) -> Frame {
+        self.traffic_class = class;
+        self
+    }
+
+    /// IPv6's flow label (20 bits), 0 otherwise.
+    #[must_use]
+    pub fn flow_label(mut self, label: u32) -> Frame {
+        self.flow_label = label & 0xf_ffff;
+        self
+    }
+
     /// TCP with SYN set.
     #[must_use]
     pub fn tcp(mut self, source: u16, destination: u16) -> Frame {
@@ -260,48 +280,6 @@ impl Frame {
         self
     }
 
-    /// Claims this IP version.
-    #[must_use]
-    pub fn claim_version(mut self, version: u8) -> Frame {
-        self.lies.version = Some(version);
-        self
-    }
-
-    /// Claims this IPv4 header length, in words.
-    #[must_use]
-    pub fn claim_header_words(mut self, words: u8) -> Frame {
-        self.lies.header_words = Some(words);
-        self
-    }
-
-    /// Claims this IPv4 total length or IPv6 payload length, bytes.
-    #[must_use]
-    pub fn claim_length(mut self, bytes: u16) -> Frame {
-        self.lies.length = Some(bytes);
-        self
-    }
-
-    /// Claims this EtherType.
-    #[must_use]
-    pub fn claim_ethertype(mut self, ethertype: u16) -> Frame {
-        self.lies.ethertype = Some(ethertype);
-        self
-    }
-
-    /// Claims this UDP length, bytes.
-    #[must_use]
-    pub fn claim_udp_length(mut self, bytes: u16) -> Frame {
-        self.lies.transport.udp_length = Some(bytes);
-        self
-    }
-
-    /// Claims this TCP data offset, in words.
-    #[must_use]
-    pub fn claim_data_offset(mut self, words: u8) -> Frame {
-        self.lies.transport.data_offset = Some(words);
-        self
-    }
-
     /// Where the IP header starts.
     #[must_use]
     pub fn l3_offset(&self) -> usize {
@@ -353,7 +331,7 @@ impl Frame {
                 let version = self.lies.version.unwrap_or(4);
                 let words = self.lies.header_words.unwrap_or((header_length / 4) as u8);
                 let length = self.lies.length.unwrap_or((header_length + segment.len()) as u16);
-                let mut out = vec![version << 4 | words & 15, 0];
+                let mut out = vec![version << 4 | words & 15, self.traffic_class];
                 out.extend(length.to_be_bytes());
                 out.extend([0x12, 0x34]);
                 out.extend(fragment.to_be_bytes());
@@ -371,7 +349,8 @@ impl Frame {
                 let (next, chain) = chain(extensions, self.transport.protocol());
                 let version = self.lies.version.unwrap_or(6);
                 let length = self.lies.length.unwrap_or((chain.len() + segment.len()) as u16);
-                let mut out = vec![version << 4, 0, 0, 0];
+                let word = u32::from(version) << 28 | u32::from(self.traffic_class) << 20 | self.flow_label;
+                let mut out = word.to_be_bytes().to_vec();
                 out.extend(length.to_be_bytes());
                 out.extend([next, self.hop_limit]);
                 out.extend(&addresses);

@@ -1,6 +1,7 @@
 //! What a change of policy costs: compiling, and from there to the packet that is judged by it.
 
-use crate::kernel::{Gateway, compiled, read};
+use crate::Effort;
+use crate::kernel::{Gateway, Node, compiled};
 use crate::policies;
 use anyhow::Result;
 use std::time::{Duration, Instant};
@@ -10,8 +11,9 @@ const TIMES: usize = 7;
 /// What it is called, the policy of a size, and the size.
 type Case = (&'static str, fn(u32) -> String, u32);
 
-pub fn run() -> Result<()> {
-    println!("apply: ms, median of {TIMES} changes one after another; live = from the compiled image to the");
+pub fn run(effort: Effort) -> Result<()> {
+    let times = effort.rounds(TIMES);
+    println!("apply: ms, median of {times} changes one after another; live = from the compiled image to the");
     println!("       flip, and the grace period of the change before where its lines are needed\n");
     println!("{:<28}{:>10}{:>10}{:>10}", "", "read", "compile", "live");
     let cases: [Case; 4] = [
@@ -25,13 +27,13 @@ pub fn run() -> Result<()> {
         // One entry more or less each time: the tables differ, and cannot be shared.
         let texts = [policy(count), policy(count - 1)];
         let mut spent = [const { Vec::new() }; 3];
-        for n in 0..TIMES {
+        for n in 0..times {
             let text = &texts[n % 2];
             let start = Instant::now();
-            let policy = read(text)?;
+            let policy = policies::read(text)?;
             spent[0].push(start.elapsed());
             let start = Instant::now();
-            let image = compiled(&policy, &[])?;
+            let image = compiled(&policy, Node::default())?;
             spent[1].push(start.elapsed());
             let start = Instant::now();
             gateway.dataplane.apply(&image, [n as u64, 0, 0, 0], 0)?;

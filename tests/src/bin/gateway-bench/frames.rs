@@ -1,9 +1,15 @@
-//! The frames of the benchmarks: 64 bytes, IPv4, UDP.
+//! The frames of the benchmarks, as the bench object takes them: the first 64 bytes of each, which are
+//! written anew before every run.
 
-use std::net::Ipv4Addr;
+use anyhow::{Result, ensure};
+use gateway_tests::packet;
+use std::net::{IpAddr, Ipv4Addr};
 
-/// A frame as the bench object takes it.
+/// The bytes of a frame that are restored.
 pub type Frame = [u64; 8];
+
+/// How many they are.
+pub const RESTORED: usize = size_of::<Frame>();
 
 /// What of a frame is chosen.
 #[derive(Clone, Copy)]
@@ -16,30 +22,44 @@ pub struct Flow {
 /// Ethernet addresses of the frames, destination first.
 pub type EthernetAddresses = [u8; 12];
 
-/// 64 bytes: Ethernet, IPv4 without options, UDP from port 4096, zeros.
-pub fn frame(ethernet: &EthernetAddresses, flow: Flow) -> Frame {
-    let mut bytes = [0u8; 64];
-    bytes[..12].copy_from_slice(ethernet);
-    bytes[12..14].copy_from_slice(&0x0800u16.to_be_bytes());
-    bytes[14] = 0x45;
-    bytes[16..18].copy_from_slice(&50u16.to_be_bytes());
-    bytes[22] = 64;
-    bytes[23] = 17;
-    bytes[26..30].copy_from_slice(&flow.source.octets());
-    bytes[30..34].copy_from_slice(&flow.destination.octets());
-    let checksum = internet_checksum(&bytes[14..34]);
-    bytes[24..26].copy_from_slice(&checksum.to_be_bytes());
-    bytes[34..36].copy_from_slice(&4096u16.to_be_bytes());
-    bytes[36..38].copy_from_slice(&flow.port.to_be_bytes());
-    bytes[38..40].copy_from_slice(&30u16.to_be_bytes());
-    bytemuck::cast(bytes)
+/// To and from interfaces that are not there.
+pub const NOWHERE: EthernetAddresses = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+
+/// Port that the frames come from.
+const SOURCE_PORT: u16 = 4096;
+
+/// 64 bytes: Ethernet, IPv4 without options, UDP from port 4096.
+pub fn frame(ethernet: &EthernetAddresses, flow: Flow) -> Result<Frame> {
+    let headers = between(ethernet, flow.source.into(), flow.destination.into());
+    restored(&sized(headers.udp(SOURCE_PORT, flow.port), RESTORED))
 }
 
-/// RFC 1071.
-fn internet_checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
+/// A frame in the making between two addresses, without a transport.
+pub fn between(ethernet: &EthernetAddresses, source: IpAddr, destination: IpAddr) -> packet::Frame {
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] = *ethernet;
+    let frame = packet::Frame::new().macs([s0, s1, s2, s3, s4, s5], [d0, d1, d2, d3, d4, d5]);
+    frame.ip(&source.to_string(), &destination.to_string())
+}
+
+/// The frame with as much payload as makes it this long; one whose headers are longer stays as it is.
+pub fn sized(frame: packet::Frame, length: usize) -> packet::Frame {
+    let headers = frame.clone().payload(0).bytes().len();
+    frame.payload(length.saturating_sub(headers))
+}
+
+/// What of a frame is restored. A frame below 64 bytes is padded, as Ethernet does.
+///
+/// # Errors
+/// Where a header lies beyond it.
+pub fn restored(frame: &packet::Frame) -> Result<Frame> {
+    let transport = frame.l4_offset();
+    ensure!(transport + 8 <= RESTORED, "headers of {transport} bytes and more are not restored");
+    let mut bytes = frame.bytes();
+    bytes.resize(RESTORED, 0);
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut restored = Frame::default();
+    for (to, from) in restored.iter_mut().zip(words) {
+        *to = u64::from_ne_bytes(*from);
     }
-    !(sum as u16)
+    Ok(restored)
 }

@@ -1,26 +1,55 @@
 //! The bench object and the gateway's own programs, as the benchmarks use them.
 
-use crate::frames::Frame;
+use crate::frames::{Frame, RESTORED};
 use anyhow::{Context, Result, anyhow};
 use aya::maps::{Array, MapData, ProgramArray};
-use aya::programs::{ProgramFd, Xdp};
+use aya::programs::{ProgramError, ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader, TestRun, TestRunAttrs, TestRunOptions};
+use bytemuck::{Pod, Zeroable};
 use gateway_common::abi::{self, ABI_VERSION};
 use gateway_tests::object::PinFolder;
-use gateway_user::compile::{self, Names};
+use gateway_user::compile::{self, LabelTable, Names, PoolTables, Surroundings};
 use gateway_user::dataplane::{Dataplane, Options};
-use gateway_user::policy::{self, Policy};
+use gateway_user::policy::Policy;
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::sync::OnceLock;
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench.bpf.o"));
 
 /// Most frames that take turns.
 pub const FRAMES: u32 = 1 << 20;
 
+/// The interface of frames of which nothing else is said.
+const LOOPBACK: u32 = 1;
+
+/// How a frame arrives.
+#[derive(Clone, Copy)]
+pub struct Arrival {
+    /// Bytes.
+    pub length: usize,
+    /// Index of the interface.
+    pub ifindex: u32,
+}
+
+/// `struct xdp_md` of linux/bpf.h.
+#[derive(Clone, Copy, Default, Pod, Zeroable)]
+#[repr(C)]
+struct XdpMd {
+    data: u32,
+    data_end: u32,
+    data_meta: u32,
+    ingress_ifindex: u32,
+    rx_queue_index: u32,
+    egress_ifindex: u32,
+}
+
 /// The bench object, loaded.
 pub struct Bench {
     ebpf: Ebpf,
     frames: Array<MapData, Frame>,
-    cursor: Array<MapData, [u32; 2]>,
+    cursor: Array<MapData, [u32; 3]>,
     target: ProgramArray<MapData>,
 }
 
@@ -48,7 +77,17 @@ impl Bench {
 
     /// The first so many of the frames take turns from now on: a power of two.
     pub fn take_turns(&mut self, count: u32) -> Result<()> {
-        Ok(self.cursor.set(0, [0, count - 1], 0)?)
+        let [_, _, length] = self.cursor.get(&0, 0)?;
+        Ok(self.cursor.set(0, [0, count - 1, length], 0)?)
+    }
+
+    /// How long the buffers are, bytes.
+    fn set_length(&mut self, length: u32) -> Result<()> {
+        let [next, mask, before] = self.cursor.get(&0, 0)?;
+        if length != before {
+            self.cursor.set(0, [next, mask, length], 0)?;
+        }
+        Ok(())
     }
 
     /// The interface that live frames leave by.
@@ -78,25 +117,59 @@ impl Bench {
 
     /// Nanoseconds of one run of a program behind the restorer, the mean of `repeat`.
     pub fn measure(&mut self, program: &ProgramFd, repeat: u32) -> Result<f64> {
-        self.target.set(0, program, 0)?;
-        let restore = self.program("bench_restore")?;
-        let options = TestRunOptions { data_in: Some(&[0; 64]), repeat, ..Default::default() };
-        Ok(restore.test_run(options)?.duration.as_nanos() as f64)
+        self.aim(program)?;
+        self.put(Arrival { length: RESTORED, ifindex: LOOPBACK }, repeat)
     }
 
-    /// Sends `count` live frames.
-    pub fn generate(&mut self, count: u32) -> Result<()> {
+    /// The program that [`Bench::put`] runs.
+    pub fn aim(&mut self, program: &ProgramFd) -> Result<()> {
+        Ok(self.target.set(0, program, 0)?)
+    }
+
+    /// Nanoseconds of one run of the program, the mean of `repeat`. What a signal interrupts begins anew.
+    pub fn put(&mut self, arrival: Arrival, repeat: u32) -> Result<f64> {
+        let data_end = u32::try_from(arrival.length)?;
+        self.set_length(data_end)?;
+        let restore = self.program("bench_restore")?;
+        let frame = vec![0; arrival.length];
+        let context = XdpMd { data_end, ingress_ifindex: arrival.ifindex, ..XdpMd::default() };
+        loop {
+            let options = TestRunOptions {
+                data_in: Some(&frame),
+                ctx_in: Some(bytemuck::bytes_of(&context)),
+                repeat,
+                ..Default::default()
+            };
+            match restore.test_run(options) {
+                Err(error) if is_interrupted(&error) => {}
+                result => return Ok(result?.duration.as_nanos() as f64),
+            }
+        }
+    }
+
+    /// Sends `count` live frames of this length, bytes. False where a signal ended it before.
+    pub fn generate(&mut self, length: usize, count: u32) -> Result<bool> {
+        self.set_length(u32::try_from(length)?)?;
         let generate = self.program("bench_generate")?;
         let options = TestRunOptions {
-            data_in: Some(&[0; 64]),
+            data_in: Some(&vec![0; length]),
             repeat: count,
             attrs: TestRunAttrs::new().xdp_live_frames(64),
             ..Default::default()
         };
-        generate.test_run(options)?;
-        Ok(())
+        match generate.test_run(options) {
+            Err(error) if is_interrupted(&error) => Ok(false),
+            result => Ok(result.map(|_| true)?),
+        }
     }
 }
+
+fn is_interrupted(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(call) if call.io_error.kind() == ErrorKind::Interrupted)
+}
+
+/// Lines of an arena that takes a small policy.
+pub const SMALL_ARENA: u32 = 1 << 14;
 
 /// The gateway's object under a private pin folder.
 pub struct Gateway {
@@ -106,9 +179,14 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn load(flow_accounting: bool) -> Result<Gateway> {
+        Gateway::with(|options| options.flow_accounting = flow_accounting)
+    }
+
+    /// Loads it with other options than the defaults.
+    pub fn with(change: impl FnOnce(&mut Options)) -> Result<Gateway> {
         let pins = PinFolder::new("bench");
         let mut options = Options::new(pins.path());
-        options.flow_accounting = flow_accounting;
+        change(&mut options);
         Ok(Gateway { dataplane: Dataplane::open(&options)?, pins })
     }
 
@@ -119,37 +197,86 @@ impl Gateway {
         Ok(program.fd()?.try_clone()?)
     }
 
-    /// Parses, compiles and applies a policy.
-    pub fn apply(&mut self, text: &str, slots: &[(&str, u8)]) -> Result<()> {
-        let image = compiled(&read(text)?, slots)?;
+    /// Compiles and applies a policy.
+    pub fn apply(&mut self, policy: &Policy, node: Node<'_>) -> Result<()> {
+        let image = compiled(policy, node)?;
         self.dataplane.apply(&image, [0; 4], 0)?;
         Ok(())
     }
 }
 
-/// A policy's model.
-pub fn read(text: &str) -> Result<Policy> {
-    policy::parse("bench", text).map_err(|errors| anyhow!("{}", errors.render(false)))
+/// A policy's image.
+pub fn compiled(policy: &Policy, node: Node<'_>) -> Result<compile::Image> {
+    compiled_with(policy, node, &LabelTable::build(&policy.labels)?)
 }
 
-/// A policy's image.
-pub fn compiled(policy: &Policy, slots: &[(&str, u8)]) -> Result<compile::Image> {
+/// A policy's image, its labels compiled.
+pub fn compiled_with(policy: &Policy, node: Node<'_>, labels: &LabelTable) -> Result<compile::Image> {
     let order = policy.routes.iter().enumerate();
     let counters = order.map(|(n, route)| (route.name.as_str(), n as u32 + abi::COUNTER_FIRST_ROUTE));
-    let names = BenchNames { slots, counters: counters.collect() };
-    compile::compile(policy, &names).map_err(|error| anyhow!("{error}"))
+    let names = BenchNames {
+        node,
+        counters: counters.collect(),
+        limits: compile::limit_names(policy).into_iter().zip(node.first_limit..).collect(),
+        labels: policy.labels.keys().map(String::as_str).zip(1..).collect(),
+        targets: compile::target_names(policy).into_iter().zip(1..).collect(),
+    };
+    let pools = PoolTables::default();
+    let surroundings =
+        Surroundings { names: &names, labels, live_sets: &[], pools: &pools, ns_per_jiffy: ns_per_jiffy()? };
+    compile::compile(policy, &surroundings).map_err(|error| anyhow!("{error}"))
+}
+
+/// What names mean on the node of a benchmark.
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    /// Slots of interfaces.
+    pub interfaces: &'a [(&'a str, u8)],
+    /// Slot of the policy's first limit; the others follow in the order of their names.
+    pub first_limit: u32,
+}
+
+impl Default for Node<'_> {
+    fn default() -> Self {
+        Node { interfaces: &[], first_limit: 1 }
+    }
+}
+
+/// Nanoseconds of a jiffy, as this kernel has it.
+fn ns_per_jiffy() -> Result<u64> {
+    static FOUND: OnceLock<u64> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(*found);
+    }
+    let clock = Gateway::with(|options| options.arena_lines = SMALL_ARENA)?.dataplane.readers().clock()?;
+    Ok(*FOUND.get_or_init(|| clock.ns_per_jiffy()))
 }
 
 struct BenchNames<'a> {
-    slots: &'a [(&'a str, u8)],
-    counters: std::collections::HashMap<&'a str, u32>,
+    node: Node<'a>,
+    counters: HashMap<&'a str, u32>,
+    limits: HashMap<String, u32>,
+    labels: HashMap<&'a str, u32>,
+    targets: HashMap<String, u32>,
 }
 
 impl Names for BenchNames<'_> {
     fn interface_slot(&self, name: &str) -> Option<u8> {
-        self.slots.iter().find(|(known, _)| *known == name).map(|(_, slot)| *slot)
+        self.node.interfaces.iter().find(|(known, _)| *known == name).map(|(_, slot)| *slot)
     }
     fn counter_slot(&self, route: &str) -> u32 {
         self.counters.get(route).copied().unwrap_or(abi::COUNTER_DEFAULT)
+    }
+    fn limit_slot(&self, limit: &str) -> u32 {
+        self.limits.get(limit).copied().unwrap_or(0)
+    }
+    fn label_number(&self, label: &str) -> u32 {
+        self.labels.get(label).copied().unwrap_or(0)
+    }
+    fn target_slot(&self, target: &str) -> u32 {
+        self.targets.get(target).copied().unwrap_or(0)
+    }
+    fn outer_source(&self, _: IpAddr) -> Option<IpAddr> {
+        None // Pools of benchmarks name theirs.
     }
 }

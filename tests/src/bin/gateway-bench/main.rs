@@ -1,39 +1,107 @@
 //! `cargo xtask bench`: what a packet costs, what a policy change costs, how fast frames are
-//! forwarded. Every figure stands beside the floor and a peer measured in the same run.
+//! forwarded, how exact limits are, what a flood does. Every figure stands beside the floor and a peer
+//! measured in the same run.
 
+mod accuracy;
 mod apply;
+mod flood;
 mod frames;
 mod kernel;
+mod labels;
 mod policies;
 mod testrun;
+mod vocabulary;
+mod ways;
 mod wire;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+use std::time::Duration;
 
 /// Runs and prints.
-type Part = fn() -> Result<()>;
+type Part = fn(Effort) -> Result<()>;
 
 /// Parts that can be asked for by name; without a name all are run.
-const PARTS: [(&str, Part); 3] = [("packet", testrun::run), ("apply", apply::run), ("wire", wire::run)];
+const PARTS: [(&str, Part); 7] = [
+    ("packet", testrun::run),
+    ("apply", apply::run),
+    ("wire", wire::run),
+    ("accuracy", accuracy::run),
+    ("flood", flood::run),
+    ("labels", labels::run),
+    ("vocabulary", vocabulary::run),
+];
+
+/// How much is measured, where it is not what each part does by itself.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    rounds: Option<usize>,
+    seconds: Option<u64>,
+    /// CPUs that there are.
+    cpus: usize,
+}
+
+impl Effort {
+    /// How often what is measured at once is measured again.
+    pub fn rounds(self, usual: usize) -> usize {
+        self.rounds.unwrap_or(usual).max(1)
+    }
+    /// Refuses where there are fewer than two CPUs.
+    pub fn two_cpus(self) -> Result<()> {
+        ensure!(self.cpus >= 2, "this part needs two CPUs, and there is {}", self.cpus);
+        Ok(())
+    }
+    /// How long what is measured over time is measured.
+    pub fn time(self, usual: Duration) -> Duration {
+        self.seconds.map_or(usual, Duration::from_secs)
+    }
+}
 
 fn main() -> Result<()> {
-    let asked: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = asked.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
-        bail!("there is no part {unknown:?}; there are: packet, apply, wire");
-    }
-    pin_to_first_cpu().context("pinning to a CPU")?;
+    let (asked, effort) = arguments(std::env::args().skip(1))?;
+    pin(&[0])?;
     for (name, part) in PARTS {
         if asked.is_empty() || asked.iter().any(|wanted| wanted == name) {
-            part().with_context(|| format!("part {name}"))?;
+            part(effort).with_context(|| format!("part {name}"))?;
+            pin(&[0])?;
         }
     }
     Ok(())
 }
 
-/// Everything runs on one CPU, so that the figures are of one core.
-fn pin_to_first_cpu() -> Result<()> {
-    let mut set = nix::sched::CpuSet::new();
-    set.set(0)?;
-    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set)?;
-    Ok(())
+/// `[PART]… [--rounds N] [--seconds N]`.
+fn arguments(mut given: impl Iterator<Item = String>) -> Result<(Vec<String>, Effort)> {
+    // Asked before any thread is pinned.
+    let cpus = std::thread::available_parallelism()?.get();
+    let (mut parts, mut effort) = (Vec::new(), Effort { rounds: None, seconds: None, cpus });
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--rounds" | "--seconds" => {
+                let value = given.next().with_context(|| format!("{argument} wants a number"))?;
+                let number: u64 = value.parse().with_context(|| format!("{argument} {value}"))?;
+                if argument == "--rounds" {
+                    effort.rounds = Some(usize::try_from(number)?);
+                } else {
+                    effort.seconds = Some(number);
+                }
+            }
+            part if PARTS.iter().any(|(name, _)| *name == part) => parts.push(argument),
+            unknown => {
+                let names: Vec<&str> = PARTS.iter().map(|(name, _)| *name).collect();
+                bail!("there is no part {unknown:?}; there are: {}", names.join(", "));
+            }
+        }
+    }
+    Ok((parts, effort))
+}
+
+/// The calling thread, and those that it starts, run on these CPUs from now on. At first that is one, so
+/// that the figures are of one core.
+pub fn pin(cpus: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu)?;
+    }
+    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pinning to CPUs {cpus:?}"))
 }

@@ -1,10 +1,11 @@
 //! Forwarded packets a second over veth, one core, generator included: live frames enter a gateway's
 //! namespace by one veth and leave by another, where a program counts and drops them.
 
-use crate::frames::{EthernetAddresses, Flow, frame};
-use crate::kernel::{Bench, Gateway};
+use crate::Effort;
+use crate::frames::{EthernetAddresses, Flow, RESTORED, frame};
+use crate::kernel::{Bench, Gateway, Node};
 use crate::policies;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aya::programs::XdpMode;
 use gateway_tests::netns::{Namespace, receive_offload};
 use gateway_user::dataplane::Mode;
@@ -12,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 const FRAMES: u32 = 3_000_000;
-const ROUNDS: u32 = 3;
+const ROUNDS: usize = 3;
 const FLOWS: u32 = 1 << 10;
 
 /// Ethernet addresses of the gateway's side and of the sender.
@@ -43,9 +44,10 @@ impl Path {
     }
 }
 
-pub fn run() -> Result<()> {
+pub fn run(effort: Effort) -> Result<()> {
+    let rounds = effort.rounds(ROUNDS);
     println!(
-        "wire: frames forwarded over veth, one core with the generator; the best of {ROUNDS} runs of {FRAMES}\n"
+        "wire: frames forwarded over veth, one core with the generator; the best of {rounds} runs of {FRAMES}\n"
     );
     println!("{:<40}{:>10}{:>12}{:>10}{:>14}", "", "Mpps", "ns a frame", "lost", "to redirect");
     let path = Path::new()?;
@@ -61,14 +63,14 @@ pub fn run() -> Result<()> {
                 let source = Ipv4Addr::from(0xc612_0100 + n);
                 frame(&ETHERNET, Flow { source, destination: Ipv4Addr::new(10, 0, 0, 1), port: 80 })
             })
-            .collect();
+            .collect::<Result<_>>()?;
         bench.load_frames(&frames)?;
         bench.set_out(nix::net::if_::if_nametoindex("out")?)?;
         Ok(bench)
     })?;
     let mut floor = None;
     let mut show = |what: &str, path: &Path| -> Result<()> {
-        let (ns, lost) = measure(path, &mut sender, &mut receiver)?;
+        let (ns, lost) = measure(path, &mut sender, &mut receiver, rounds)?;
         let floor = *floor.get_or_insert(ns);
         println!("{what:<40}{:>10.2}{ns:>12.0}{lost:>10}{:>13.2}x", 1e3 / ns, ns / floor);
         Ok(())
@@ -99,7 +101,11 @@ fn with_gateway(path: &Path, rest: &str, work: impl FnOnce() -> Result<()> + Sen
         let mut gateway = Gateway::load(true)?;
         gateway.dataplane.register_egress("out", 2)?;
         gateway.dataplane.attach("in", 1, Mode::Native)?;
-        gateway.apply(&policies::one(rest), &[("in", 1), ("out", 2)])?;
+        let interfaces = [("in", 1), ("out", 2)];
+        gateway.apply(
+            &policies::read(&policies::one(rest))?,
+            Node { interfaces: &interfaces, ..Node::default() },
+        )?;
         let result = work();
         gateway.dataplane.detach_all()?;
         result
@@ -120,12 +126,12 @@ fn ruleset(routes: u32) -> Result<String> {
 }
 
 /// Nanoseconds a frame and frames lost, of the best round.
-fn measure(path: &Path, sender: &mut Bench, receiver: &mut Bench) -> Result<(f64, u64)> {
+fn measure(path: &Path, sender: &mut Bench, receiver: &mut Bench, rounds: usize) -> Result<(f64, u64)> {
     let mut best = (f64::MAX, 0);
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let before = receiver.ended()?;
         let start = Instant::now();
-        path.sender.run(|| sender.generate(FRAMES))?;
+        ensure!(path.sender.run(|| sender.generate(RESTORED, FRAMES))?, "a signal stopped the sender");
         let spent = start.elapsed();
         std::thread::sleep(Duration::from_millis(50));
         let arrived = receiver.ended()? - before;

@@ -1,0 +1,194 @@
+//! A packet of a pool → its target, and what it is sent there in.
+//!
+//! Written from RFC 2003, RFC 2473, RFC 4213 (IP in IP), RFC 768 and draft-ietf-intarea-gue 4 (GUE variant
+//! 1), RFC 6040 (traffic class), RFC 1812 5.3.1 and RFC 8200 3 (hops), RFC 1191 and RFC 8201 (lengths).
+//! Which element of a pool's table a packet has is the gateways' own agreement, and taken from them.
+
+use super::Parsed;
+use crate::packet::checksum::internet;
+use gateway_common::image::HashOver;
+use gateway_common::packet::{Packet, address_of, flags};
+use gateway_common::reason::Reason;
+use gateway_common::target::{element, flow_label, hash, source_port};
+use gateway_user::policy::{Forward, Pool};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// A way to a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The interface that leads there.
+    pub interface: String,
+    /// Its MAC address.
+    pub source: [u8; 6],
+    /// The neighbour's, where it is known.
+    pub destination: Option<[u8; 6]>,
+    /// Longest packet, bytes, where it is known.
+    pub mtu: Option<usize>,
+}
+
+/// What the node knows of pools and targets.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    /// Of each pool, the target in each element of its table.
+    pub tables: BTreeMap<String, Vec<String>>,
+    /// The ways to targets; to those that are not in it there is none.
+    pub ways: BTreeMap<IpAddr, Way>,
+    /// Where no source is named for outer headers: the node's own, IPv4 and IPv6.
+    pub sources: Vec<IpAddr>,
+}
+
+/// How a packet is sent to its target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// `pool/target`.
+    pub name: String,
+    /// The way there.
+    pub way: Way,
+    /// It goes up the stack to be cut into fragments.
+    pub cut: bool,
+    target: IpAddr,
+    source: Option<IpAddr>,
+    gue_port: Option<u16>,
+    flow_hash: u64,
+}
+
+/// Where a packet of this pool goes.
+///
+/// # Errors
+/// Why it goes nowhere.
+pub(super) fn forwarded(
+    (name, pool): (&str, &Pool),
+    targets: &Targets,
+    packet: &Parsed,
+) -> Result<Forwarded, Reason> {
+    let table = targets.tables.get(name).map_or(&[][..], Vec::as_slice);
+    let key = key(packet);
+    let chosen = element(hash(pool.hash as u8, &key), table.len() as u32);
+    let chosen = table.get(chosen as usize).ok_or(Reason::NoTarget)?;
+    let target = pool.targets[chosen].address;
+    if packet.ttl <= 1 {
+        return Err(Reason::TtlExceeded);
+    }
+    let way = targets.ways.get(&target).ok_or(Reason::NoRoute)?.clone();
+    // As it is, a packet of IPv6 can only wait for a neighbour of IPv6.
+    if way.destination.is_none() && pool.forward == Forward::L2 && packet.source.is_ipv6() && target.is_ipv4()
+    {
+        return Err(Reason::NoRoute);
+    }
+    let own = || targets.sources.iter().copied().find(|source| source.is_ipv4() == target.is_ipv4());
+    let source = pool.forward.source().map(|source| source.towards(target).or_else(own));
+    let source = source.flatten();
+    let gue_port = match pool.forward {
+        Forward::Gue { port, .. } => Some(port),
+        Forward::Ipip { .. } | Forward::L2 => None,
+    };
+    let outer = match (source, gue_port) {
+        (None, _) => 0,
+        (Some(IpAddr::V4(_)), port) => 20 + port.map_or(0, |_| 8),
+        (Some(IpAddr::V6(_)), port) => 40 + port.map_or(0, |_| 8),
+    };
+    let fits = way.mtu.is_none_or(|mtu| usize::from(packet.length) + outer <= mtu);
+    let may_be_cut = packet.source.is_ipv4() && !packet.dont_fragment && source.is_some_and(|s| s.is_ipv4());
+    if !fits && !may_be_cut {
+        return Err(Reason::TooBig);
+    }
+    Ok(Forwarded {
+        name: format!("{name}/{chosen}"),
+        way,
+        cut: !fits,
+        target,
+        source,
+        gue_port,
+        flow_hash: hash(HashOver::FiveTuple as u8, &key),
+    })
+}
+
+/// What of a packet is hashed.
+fn key(packet: &Parsed) -> Packet {
+    let ports = packet.ports.filter(|_| !packet.first_fragment && !packet.later_fragment);
+    let (source_port, port) = ports.unwrap_or_default();
+    Packet {
+        source: address_of(packet.source),
+        destination: address_of(packet.destination),
+        protocol: packet.protocol,
+        source_port,
+        port,
+        family: if packet.source.is_ipv4() { 4 } else { 6 },
+        flags: if ports.is_some() { flags::HAS_PORTS } else { 0 },
+        ..Packet::default()
+    }
+}
+
+impl Forwarded {
+    /// Whether the kernel must find the neighbour first.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.cut && self.way.destination.is_none()
+    }
+
+    /// The frame that is sent, made of one whose DSCP is written already.
+    #[must_use]
+    pub fn frame(&self, packet: &Parsed, frame: &[u8]) -> Vec<u8> {
+        let inner_v4 = packet.source.is_ipv4();
+        let mut inner = frame[packet.offset..].to_vec();
+        count_down(&mut inner, inner_v4);
+        let length = usize::from(packet.length);
+        let mut out = match self.way.destination {
+            Some(destination) if !self.cut => [destination, self.way.source].concat(),
+            _ => frame[..12].to_vec(),
+        };
+        let outer_v4 = self.source.map_or(inner_v4, |source| source.is_ipv4());
+        out.extend(if outer_v4 { [0x08, 0x00] } else { [0x86, 0xdd] });
+        let class = if inner_v4 { inner[1] } else { inner[0] << 4 | inner[1] >> 4 };
+        let carried = if inner_v4 { 4 } else { 41 };
+        let udp = self.gue_port.map(|port| {
+            let ports = [source_port(self.flow_hash).to_be_bytes(), port.to_be_bytes()].concat();
+            [ports, ((length + 8) as u16).to_be_bytes().to_vec(), vec![0, 0]].concat()
+        });
+        let udp = udp.unwrap_or_default();
+        let protocol = if udp.is_empty() { carried } else { 17 };
+        match (self.source, self.target) {
+            (Some(IpAddr::V4(source)), IpAddr::V4(target)) => {
+                let total = (20 + udp.len() + length) as u16;
+                let mut ip = vec![0x45, class];
+                ip.extend(total.to_be_bytes());
+                ip.extend([0, 0, if self.cut { 0 } else { 0x40 }, 0, 64, protocol, 0, 0]);
+                ip.extend(source.octets());
+                ip.extend(target.octets());
+                let sum = internet(&[&ip]).to_be_bytes();
+                ip[10..12].copy_from_slice(&sum);
+                out.extend(ip);
+            }
+            (Some(IpAddr::V6(source)), IpAddr::V6(target)) => {
+                let word = 6 << 28 | u32::from(class) << 20 | flow_label(self.flow_hash);
+                out.extend(word.to_be_bytes());
+                out.extend(((udp.len() + length) as u16).to_be_bytes());
+                out.extend([protocol, 64]);
+                out.extend(source.octets());
+                out.extend(target.octets());
+            }
+            _ => {}
+        }
+        out.extend(udp);
+        out.extend(inner);
+        out
+    }
+}
+
+/// One hop less; a header checksum that was right stays right (RFC 1624, equation 3).
+fn count_down(ip: &mut [u8], v4: bool) {
+    if !v4 {
+        ip[7] -= 1;
+        return;
+    }
+    let before = u16::from_be_bytes([ip[8], ip[9]]);
+    ip[8] -= 1;
+    let after = u16::from_be_bytes([ip[8], ip[9]]);
+    let old = u16::from_be_bytes([ip[10], ip[11]]);
+    let mut sum = u32::from(!old) + u32::from(!before) + u32::from(after);
+    while sum > 0xffff {
+        sum = (sum >> 16) + (sum & 0xffff);
+    }
+    ip[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+}

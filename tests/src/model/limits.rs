@@ -1,0 +1,191 @@
+//! What limits let through, with time as the caller gives it.
+
+use super::bucket::{Answer, Bucket, Tie};
+use super::connections::Connections;
+use super::{Flow, Parsed};
+use gateway_user::policy::{KeyLengths, Limit, Over, Per, Policy, Quantity, Route, RouteLimit};
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// What the packets before have left behind.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The time, nanoseconds; never less than it was.
+    pub now_ns: u64,
+    /// Which of two right answers is given.
+    pub tie: Tie,
+    limits: Mark,
+    /// Flows of which a packet was judged.
+    flows: BTreeSet<Flow>,
+    /// The flow of the last packet, if that was its first.
+    newest: Option<Flow>,
+}
+
+/// What limits hold at some point.
+#[derive(Clone, Debug, Default)]
+pub struct Mark {
+    buckets: BTreeMap<(String, Key), Bucket>,
+    connections: Connections,
+}
+
+/// Whose packets share a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Key {
+    All,
+    Prefix(IpNet),
+    Labels(BTreeSet<String>),
+}
+
+/// What one limit did with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Its name.
+    pub limit: String,
+    /// The packet was within it.
+    pub admitted: bool,
+}
+
+/// What all limits of a route did with a packet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Policed {
+    pub charges: Vec<Charge>,
+    pub refused: bool,
+    pub banned: bool,
+    pub dscp: Option<u8>,
+    pub mark: Option<u32>,
+    pub hung: bool,
+}
+
+/// The names of a route's limits, with what they stand for.
+#[must_use]
+pub fn limits_of<'a>(policy: &'a Policy, route: &'a Route) -> Vec<(String, &'a Limit)> {
+    let named = |(i, limit): (usize, &'a RouteLimit)| match limit {
+        RouteLimit::Named(name) => (name.clone(), &policy.limits[name]),
+        RouteLimit::Own(limit) => (format!("{}/{}", route.name, i + 1), limit),
+    };
+    route.limits.iter().enumerate().map(named).collect()
+}
+
+impl State {
+    /// A point to go back to before another packet comes but the next.
+    #[must_use]
+    pub fn mark(&mut self) -> Mark {
+        self.newest = None;
+        self.limits.clone()
+    }
+
+    /// Makes it as if the packet since had not come.
+    pub fn back_to(&mut self, mark: Mark) {
+        self.limits = mark;
+        if let Some(flow) = self.newest.take() {
+            self.flows.remove(&flow);
+        }
+    }
+
+    /// All limits are new ones.
+    pub fn forget_limits(&mut self) {
+        self.limits = Mark::default();
+    }
+
+    /// Notes the packet's flow; true if it is a new one.
+    pub(super) fn meets(&mut self, packet: &Parsed) -> bool {
+        let flow = Flow::from(packet);
+        let is_new = self.flows.insert(flow);
+        self.newest = is_new.then_some(flow);
+        is_new
+    }
+
+    /// One limit after the other: each that is asked takes its own, and the first that drops is the last
+    /// one asked.
+    pub(super) fn police(
+        &mut self,
+        limits: &[(String, &Limit)],
+        packet: &Parsed,
+        labels: &BTreeSet<&str>,
+        length: usize,
+        first_of_flow: bool,
+    ) -> Policed {
+        let mut policed = Policed::default();
+        let opens = opens(packet, first_of_flow);
+        for (name, limit) in limits {
+            let key = key_of(limit.per, packet, labels);
+            let bucket = self.limits.buckets.entry((name.clone(), key.clone())).or_default();
+            let (rate, units) = match limit.quantity {
+                Quantity::Packets(rate) => (rate, 1),
+                Quantity::Bytes(rate) => (rate, length as u64),
+                Quantity::NewConnections(rate) if opens => (rate, 1),
+                // What opens nothing takes nothing; but banned is banned.
+                Quantity::NewConnections(_) if bucket.is_banned(self.now_ns) => (NOTHING, 0),
+                Quantity::NewConnections(_) => continue,
+                Quantity::OpenConnections(most) => {
+                    let place = (name.as_str(), &key);
+                    let (admitted, hung) =
+                        self.limits.connections.offer(place, packet, most, opens, self.now_ns, self.tie);
+                    policed.note(
+                        name,
+                        limit,
+                        if admitted { Answer::Admitted } else { Answer::Refused },
+                        hung,
+                    );
+                    if policed.refused {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let (answer, hung) = bucket.offer(rate, units, limit.ban, self.now_ns, self.tie);
+            policed.note(name, limit, answer, hung);
+            if policed.refused {
+                break;
+            }
+        }
+        policed
+    }
+}
+
+/// A rate for a bucket that is not asked for anything.
+const NOTHING: gateway_user::policy::Rate = gateway_user::policy::Rate { per_second: 1, burst: 1 };
+
+impl Policed {
+    fn note(&mut self, name: &str, limit: &Limit, answer: Answer, hung: bool) {
+        self.hung |= hung;
+        let admitted = answer == Answer::Admitted;
+        self.charges.push(Charge { limit: name.to_owned(), admitted });
+        if admitted {
+            return;
+        }
+        match limit.over {
+            Over::Drop => (self.refused, self.banned) = (true, answer == Answer::Banned),
+            Over::Demote { dscp, mark } => {
+                self.dscp = dscp.or(self.dscp);
+                self.mark = mark.or(self.mark);
+            }
+            Over::Count => {}
+        }
+    }
+}
+
+/// Whether a packet opens a connection.
+fn opens(packet: &Parsed, first_of_flow: bool) -> bool {
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    match packet.protocol {
+        6 => packet.tcp_flags & (SYN | ACK) == SYN,
+        _ => first_of_flow,
+    }
+}
+
+fn key_of(per: Per, packet: &Parsed, labels: &BTreeSet<&str>) -> Key {
+    match per {
+        Per::Route => Key::All,
+        Per::Source(lengths) => Key::Prefix(prefix(packet.source, lengths)),
+        Per::Destination(lengths) => Key::Prefix(prefix(packet.destination, lengths)),
+        Per::Label => Key::Labels(labels.iter().map(|name| (*name).to_owned()).collect()),
+    }
+}
+
+fn prefix(address: IpAddr, lengths: KeyLengths) -> IpNet {
+    let length = if address.is_ipv4() { lengths.ipv4 } else { lengths.ipv6 };
+    IpNet::new_assert(address, length).trunc()
+}
