@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what a packet, a change of policy and a forwarded frame cost, beside the
-//! floor and a peer measured in the same run.
+//! `cargo xtask bench`: what a packet, a change of policy and a forwarded frame cost, how exact limits
+//! are and what a flood does, beside the floor and a peer measured in the same run.
 
 use anyhow::Result;
 
@@ -9,9 +9,17 @@ use crate::shell::{self, cargo};
 /// Which parts.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only these parts: packet (ns a packet), apply (a change of policy), wire (frames over veth).
-    #[arg(value_parser = ["packet", "apply", "wire"])]
+    /// Only these parts: packet (ns a packet), apply (a change of policy), wire (frames over veth),
+    /// accuracy (admitted over allowed), flood (a real client under a SYN flood), labels (a million
+    /// prefixes), vocabulary (10,000 routes that match on everything).
+    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary"])]
     parts: Vec<String>,
+    /// How often each is measured, where it is measured several times.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// How long each is measured, where it is measured over time.
+    #[arg(long)]
+    seconds: Option<u32>,
 }
 
 /// Sets up, builds for release, and runs the benchmarks.
@@ -23,5 +31,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .args(["run", "--quiet", "--locked", "--release", "--package", "gateway-tests"])
         .args(["--bin", "gateway-bench", "--"])
         .args(&arguments.parts);
+    for (option, value) in [("--rounds", arguments.rounds), ("--seconds", arguments.seconds)] {
+        if let Some(value) = value {
+            command.arg(option).arg(value.to_string());
+        }
+    }
     shell::run(&mut command)
 }

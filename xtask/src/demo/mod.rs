@@ -126,10 +126,13 @@ fn invite(network: &Network, daemon: &Daemon) {
   $g route list
   $g route set web --mark 0x99                             # the next packet has it
   $g route add no-ping --protocol icmp --action drop --first
+  $g label add suspects 192.0.2.2 --ttl 30s                # the client, for half a minute
+  $g limit list
   $g policy diff {examples}/lockdown.yaml
   $g policy apply {examples}/lockdown.yaml
   $g policy apply {examples}/demo.yaml
   $g flow top
+  $g flow top --sources
   $g event follow
 
   ip netns exec {client} ping -c 3 198.51.100.10

@@ -55,7 +55,8 @@ const REQUIREMENTS: &[Requirement] = &[
     tool(Need::Network, "curl", "curl"),
     tool(Need::Network, "python3", "python3"),
     tool(Need::Network, "bpftool", BPFTOOL),
-    tool(Need::Network, "promtool", PROMTOOL),
+    tool(Need::Network, "promtool", PROMTOOL.package),
+    tool(Need::Network, "nginx", NGINX.package),
     tool(Need::Vm, "qemu-system-x86_64", "qemu-system-x86"),
     tool(Need::Vm, "busybox", "busybox-static"),
     tool(Need::Vm, "dash", "dash"),
@@ -73,8 +74,21 @@ const REQUIREMENTS: &[Requirement] = &[
 /// Ubuntu keeps it in another package.
 const BPFTOOL: &str = "bpftool";
 const BPFTOOL_UBUNTU: &str = "linux-tools-common";
-/// Only promtool is taken out of it: installing the package would start a server.
-const PROMTOOL: &str = "prometheus";
+
+/// A package of which a program is all that is taken: installing it would start a server.
+struct OnlyProgram {
+    package: &'static str,
+    /// In the package.
+    program: &'static str,
+    /// On this machine.
+    place: &'static str,
+}
+
+const PROMTOOL: OnlyProgram =
+    OnlyProgram { package: "prometheus", program: "usr/bin/promtool", place: "/usr/local/bin/promtool" };
+const NGINX: OnlyProgram =
+    OnlyProgram { package: "nginx", program: "usr/sbin/nginx", place: "/usr/local/sbin/nginx" };
+const ONLY_PROGRAMS: [OnlyProgram; 2] = [PROMTOOL, NGINX];
 
 /// Finds or installs the packages that these needs name.
 pub fn ensure(needs: &[Need], llvm_major: u32) -> Result<()> {
@@ -155,7 +169,7 @@ impl Apt {
         if !family.contains("debian") && !ubuntu {
             bail!(
                 "this is neither Debian nor Ubuntu: install what holds the same as Debian's packages\n  \
-                 {packages}\nby your package manager (of prometheus, only promtool), and run this again"
+                 {packages}\nby your package manager (of prometheus and nginx, only the programs), and run this again"
             );
         }
         if !Uid::effective().is_root() {
@@ -176,7 +190,7 @@ impl Apt {
         let names: Vec<&str> = packages
             .iter()
             .map(|name| Self::local_name(name, self.ubuntu))
-            .filter(|n| *n != PROMTOOL)
+            .filter(|name| ONLY_PROGRAMS.iter().all(|only| only.package != *name))
             .collect();
         for name in names.iter().filter(|name| name.starts_with("llvm-")) {
             if output(&mut program("apt-cache", ["show", name]))?.is_empty() {
@@ -187,23 +201,19 @@ impl Apt {
             let options = ["install", "-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"];
             change(program("apt-get", options).args(&names).env("DEBIAN_FRONTEND", "noninteractive"))?;
         }
-        if packages.contains(PROMTOOL) {
-            install_promtool()?;
-        }
-        Ok(())
+        let mut only = ONLY_PROGRAMS.iter().filter(|only| packages.contains(only.package));
+        only.try_for_each(OnlyProgram::install)
     }
 }
 
-fn install_promtool() -> Result<()> {
-    let folder = crate::shell::target_folder("setup/promtool")?;
-    let file = download(PROMTOOL, &folder, &[])?;
-    change(program("dpkg", ["-x"]).arg(file).arg(&folder))?;
-    change(
-        program("install", ["-m", "0755"])
-            .arg(folder.join("usr/bin/promtool"))
-            .arg("/usr/local/bin/promtool"),
-    )?;
-    std::fs::remove_dir_all(&folder).context("cannot remove the unpacked package")
+impl OnlyProgram {
+    fn install(&self) -> Result<()> {
+        let folder = crate::shell::target_folder(&format!("setup/{}", self.package))?;
+        let file = download(self.package, &folder, &[])?;
+        change(program("dpkg", ["-x"]).arg(file).arg(&folder))?;
+        change(program("install", ["-m", "0755"]).arg(folder.join(self.program)).arg(self.place))?;
+        std::fs::remove_dir_all(&folder).context("cannot remove the unpacked package")
+    }
 }
 
 /// Downloads a package's file into an empty folder, and says where it is.
