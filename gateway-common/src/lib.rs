@@ -16,3 +16,4 @@ pub mod packet;
 pub mod parse;
 pub mod reason;
 pub mod target;
+pub mod track;

@@ -66,6 +66,11 @@ reasons! {
     /// More than two VLAN tags.
     VlanDepth = 10, "vlan_depth", "IEEE 802.1Q 9.6";
 
+    /// No source port is free for a connection of a pool that translates sources.
+    NoPort = 11, "no_port", "gateway";
+    /// No socket listens where the route hands its flows to.
+    NoListener = 12, "no_listener", "gateway";
+
     /// The frame ends inside the IPv4 header.
     Ipv4Truncated = 16, "ipv4_truncated", "RFC 791 3.1";
     /// EtherType says IPv4, the version field does not.
@@ -133,6 +138,9 @@ reasons! {
     /// No room for the headers that it is wrapped in, or the device's segments cannot be wrapped.
     NoRoom = 54, "no_room", "gateway";
 
+    /// The table of tracked connections is full where this one would stand.
+    ConnectionsFull = 55, "connections_full", "gateway";
+
     /// The IPv4 header's checksum is wrong.
     Ipv4Checksum = 56, "ipv4_checksum", "RFC 791 3.1";
     /// The TCP checksum is wrong.
@@ -143,6 +151,9 @@ reasons! {
     IcmpChecksum = 59, "icmp_checksum", "RFC 792";
     /// The ICMPv6 checksum is wrong.
     Icmpv6Checksum = 60, "icmpv6_checksum", "RFC 4443 2.3";
+
+    /// A later fragment of a packet for a pool whose first one was not seen, or too long ago.
+    FragmentUnseen = 61, "fragment_unseen", "RFC 791 3.2, RFC 8200 4.5";
 }
 
 impl Reason {
@@ -158,9 +169,19 @@ impl Reason {
     /// Whether the policy's `malformed` switch decides between drop and pass-and-count.
     #[must_use]
     pub const fn is_malformed(self) -> bool {
-        let code = self as u8;
-        let of_pools = code >= Reason::NoTarget as u8 && code <= Reason::NoRoom as u8;
-        code >= Reason::EthTruncated as u8 && !of_pools
+        let of_routes = matches!(
+            self,
+            Reason::NoPort
+                | Reason::NoListener
+                | Reason::NoTarget
+                | Reason::NoRoute
+                | Reason::TtlExceeded
+                | Reason::TooBig
+                | Reason::NoRoom
+                | Reason::ConnectionsFull
+                | Reason::FragmentUnseen
+        );
+        self as u8 >= Reason::EthTruncated as u8 && !of_routes
     }
 
     /// The bit that stands for this reason in [`crate::image::HeaderHot::malformed_drop`].

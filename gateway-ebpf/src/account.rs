@@ -6,7 +6,8 @@
 
 use crate::maps;
 use gateway_common::abi::{
-    InterfaceStats, LimitCount, ROUTE_COUNTERS, TELEMETRY_WORDS, Telemetry, reason_index, stats_index,
+    InterfaceStats, LimitCount, ROUTE_COUNTERS, TELEMETRY_WORDS, TargetCount, Telemetry, reason_index,
+    stats_index,
 };
 use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 use gateway_common::reason::Reason;
@@ -121,13 +122,17 @@ fn limit_count(cpu: u32, slot: u32) -> Option<&'static mut LimitCount> {
 /// Counts a packet that was sent to a pool's target.
 #[inline(always)]
 pub fn target(cpu: u32, slot: u32, length: u32) {
-    let index = cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1));
-    if let Some(count) = maps::TARGETS.get_ptr_mut(index) {
-        // SAFETY: a live element of TARGETS, written on this CPU only.
-        let count = unsafe { &mut *count };
-        count.packets += 1;
-        count.bytes += length as u64;
+    if let Some(count) = target_count(cpu, slot) {
+        count.sent.packets += 1;
+        count.sent.bytes += length as u64;
     }
+}
+
+#[inline(always)]
+fn target_count(cpu: u32, slot: u32) -> Option<&'static mut TargetCount> {
+    let index = cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1));
+    // SAFETY: a live element of TARGETS, written on this CPU only.
+    maps::TARGETS.get_ptr_mut(index).map(|count| unsafe { &mut *count })
 }
 
 /// Adds to a telemetry word of this CPU.

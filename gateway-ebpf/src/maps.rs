@@ -11,9 +11,10 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, RingBuf};
 use aya_ebpf::macros::btf_map;
 use gateway_common::abi::{
-    Bucket, ConnectionSet, Control, Count, Egress, FlowRecord, INTERFACE_INDEX_SPACE, Interface,
-    InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS, MAX_INTERFACES, MemoAddresses, MemoSet,
-    Neighbour, NextHop, PacketEvent, ReasonCount,
+    Bucket, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FlowRecord, FragmentSet,
+    INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS,
+    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, PacketEvent, ReasonCount,
+    ReturnSet, TagSet, TargetCount, TargetState, Tracked,
 };
 use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 
@@ -82,9 +83,41 @@ pub static LIMITS: Array<LimitCount, 1, MAPPED> = Array::new();
 #[btf_map]
 pub static CONNECTIONS: Array<ConnectionSet, 1, MAPPED> = Array::new();
 
-/// Packets and bytes sent to each target, by its slot. Writer: kernel.
+/// What was sent to each target and came back, by its slot. Writer: kernel.
 #[btf_map]
-pub static TARGETS: Array<Count, 1, MAPPED> = Array::new();
+pub static TARGETS: Array<TargetCount, 1, MAPPED> = Array::new();
+
+/// Whether targets take connections, by slot. Writer: user space.
+#[btf_map]
+pub static TARGET_STATES: Array<TargetState, MAX_TARGETS, MAPPED> = Array::new();
+
+/// Tags of tracked connections. Writer: kernel. Where a new one's sixteen places are taken, the half-open
+/// one that ends first gives way; where all are open the new one is refused. Both are counted.
+#[btf_map]
+pub static TRACK_TAGS: Array<TagSet, 1, MAPPED> = Array::new();
+
+/// Where targets' packets find their connections. Writer: kernel. Where a new connection's sixteen places
+/// are taken it is refused, and counted.
+#[btf_map]
+pub static TRACK_RETURNS: Array<ReturnSet, 1, MAPPED> = Array::new();
+
+/// Tracked connections, each where its tag is. Writer: kernel.
+#[btf_map]
+pub static TRACKED: Array<Tracked, 1, MAPPED> = Array::new();
+
+/// The ways back to clients, by CPU and a hash of their addresses. Writer: kernel. Two clients with one place
+/// take turns: each is asked for again.
+#[btf_map]
+pub static CLIENT_HOPS: Array<NextHop, 1, MAPPED> = Array::new();
+
+/// First fragments whose later ones are to follow. Writer: kernel. Full: the one that ends first gives way,
+/// and is counted if it had not ended.
+#[btf_map]
+pub static FRAGMENTS: Array<FragmentSet, FRAGMENT_SETS, MAPPED> = Array::new();
+
+/// The node's own addresses by interface slot. Writer: user space.
+#[btf_map]
+pub static OWN_ADDRESSES: Array<OwnAddresses, MAX_INTERFACES, MAPPED> = Array::new();
 
 /// The way to each target, by CPU and the target's slot. Writer: kernel. Every target has a place.
 #[btf_map]

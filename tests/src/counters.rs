@@ -48,7 +48,7 @@ impl Snapshot {
             snapshot.limits.insert(slot, (count.admitted, count.refused));
         }
         for slot in targets {
-            snapshot.targets.insert(slot, readers.target_counts(slot));
+            snapshot.targets.insert(slot, readers.target_counts(slot).sent);
         }
         snapshot
     }

@@ -3,8 +3,9 @@
 
 use anyhow::{Result, ensure};
 use gateway_common::abi::{
-    Bucket, ConnectionEntry, Control, Count, Egress, FlowAddresses, FlowRecord, Interface, InterfaceStats,
-    KeyName, KeyedEntry, LimitCount, Line, MemoLine, Neighbour, NextHop, PacketEvent, ReasonCount, maps,
+    Bucket, ConnectionEntry, Control, Count, Egress, FlowAddresses, FlowRecord, FragmentEntry, Interface,
+    InterfaceStats, KeyName, KeyedEntry, LimitCount, Line, MemoLine, Neighbour, NextHop, OwnAddresses,
+    PacketEvent, ReasonCount, TargetCount, TargetState, Tracked, maps,
 };
 use gateway_common::packet::Packet;
 use gateway_tests::btf::Btf;
@@ -122,6 +123,37 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
     count +=
         fields!(&btf, NextHop { address, family, until, ifindex, mtu, state, ethernet, flags, reserved });
     count += fields!(&btf, Neighbour { family, address_be, ifindex, reserved });
+    count += fields!(&btf, TargetCount { sent, returned, opened, evicted, reserved });
+    count += fields!(&btf, TargetState { address, ends_at_ns, flags, port });
+    count += fields!(&btf, FragmentEntry { key, ports, until });
+    count += fields!(&btf, OwnAddresses { ipv4, ipv6 });
+    count += fields!(
+        &btf,
+        Tracked {
+            client,
+            service,
+            client_port,
+            service_port,
+            protocol,
+            family,
+            mss,
+            counter,
+            slot,
+            idle,
+            half_open,
+            closing,
+            reserved,
+            packets,
+            target,
+            source,
+            target_port,
+            source_port,
+            opened,
+            bytes,
+            return_packets,
+            return_bytes,
+        }
+    );
     count += fields!(&btf, LimitCount { admitted, refused, evicted, bans, cookies, proven });
     count += fields!(
         &btf,
@@ -173,9 +205,16 @@ fn every_maps_value_is_one_that_is_compared() -> Result<()> {
         (maps::KEYED_NAMES, "KeyName"),
         (maps::LIMITS, "LimitCount"),
         (maps::CONNECTIONS, "ConnectionEntry"),
-        (maps::TARGETS, "Count"),
+        (maps::TARGETS, "TargetCount"),
         (maps::NEXT_HOPS, "NextHop"),
         (maps::NEIGHBOURS, "Neighbour"),
+        (maps::TARGET_STATES, "TargetState"),
+        (maps::TRACK_TAGS, "u64"),
+        (maps::TRACK_RETURNS, "u64"),
+        (maps::TRACKED, "Tracked"),
+        (maps::CLIENT_HOPS, "NextHop"),
+        (maps::FRAGMENTS, "FragmentEntry"),
+        (maps::OWN_ADDRESSES, "OwnAddresses"),
         // The kernel's own.
         (maps::FORWARDING, "Forwarding"),
     ];

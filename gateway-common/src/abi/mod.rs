@@ -13,6 +13,7 @@ mod limit;
 mod names;
 mod pool;
 mod report;
+mod track;
 
 pub use flow::{
     FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_UNTIL, MEMO_WAYS, MemoAddresses, MemoLine,
@@ -24,8 +25,16 @@ pub use limit::{
     LimitCount, OWNER_KEYED,
 };
 pub use names::{globals, maps, programs};
-pub use pool::{NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState};
-pub use report::{EventKind, METADATA_MAGIC, METADATA_SHIFT, Metadata, PacketEvent, REDIRECT_NEIGHBOUR};
+pub use pool::{CLIENT_HOPS, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState};
+pub use report::{
+    EventKind, METADATA_MAGIC, METADATA_SHIFT, Metadata, PacketEvent, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR,
+    REDIRECT_PROXY,
+};
+pub use track::{
+    FRAGMENT_FOR_NS, FRAGMENT_SETS, FRAGMENT_WAYS, FragmentEntry, FragmentSet, OwnAddresses, ReturnSet,
+    TARGET_DRAINS, TARGET_KNOWN, TRACK_SETS_DEFAULT, TRACK_WAYS, TRACKED_AFFINITY, TagSet, TargetCount,
+    TargetState, Tracked,
+};
 
 use bytemuck::{Pod, Zeroable};
 
@@ -56,7 +65,7 @@ pub const ROUTE_COUNTERS: usize = 131_072;
 /// Default of [`globals::MEMO_SETS`]: 12 MiB for each CPU, 131,072 flows.
 pub const MEMO_SETS_DEFAULT: u32 = 65_536;
 /// Lost-and-evicted counters for each CPU.
-pub const TELEMETRY_WORDS: usize = 16;
+pub const TELEMETRY_WORDS: usize = 32;
 /// Priority or mark that is not to be set.
 pub const UNSET: u32 = 0;
 
@@ -158,6 +167,14 @@ pub enum Telemetry {
     SynCookiesWrong = 12,
     /// Packets that tc could not send where it was to: counted as redirected or sent back, and lost.
     SendsFailed = 13,
+    /// Connections of translating pools that found no place, and were refused.
+    TrackedRefused = 14,
+    /// ICMP errors of the gateway's own that were sent.
+    ErrorsSent = 15,
+    /// ICMP errors of the gateway's own that were not sent, to keep their rate.
+    ErrorsSuppressed = 16,
+    /// First fragments that pushed out another's entry before its time.
+    FragmentsEvicted = 17,
 }
 
 /// The one element of [`maps::CONTROL`].
@@ -170,7 +187,7 @@ pub struct Control {
     /// The stamp advances with every policy and every live change of a label, and makes what the memo
     /// decided before it stale. While a policy is live it is neither 0 nor [`STAMP_ONCE`]. The header's line has 24 bits;
     /// the flags are [`ACTIVE_ODD`], [`ACTIVE_VARIANTS`], [`ACTIVE_UNMEMOIZABLE`],
-    /// [`ACTIVE_CHECKSUMS`] and [`ACTIVE_PER_SOURCE`].
+    /// [`ACTIVE_CHECKSUMS`], [`ACTIVE_PER_SOURCE`], [`ACTIVE_TRACKS`] and [`ACTIVE_POOLS`].
     pub active: u64,
     /// A packet is reported when a low-discrepancy sequence falls below this: `rate * 2^64`; 0 is never.
     pub sample_below: u64,
@@ -208,6 +225,10 @@ pub const ACTIVE_UNMEMOIZABLE: u64 = 1 << 26;
 pub const ACTIVE_CHECKSUMS: u64 = 1 << 27;
 /// In [`Control::active`]: a limit is by whole source address.
 pub const ACTIVE_PER_SOURCE: u64 = 1 << 28;
+/// In [`Control::active`]: a pool of the policy translates, so that connections are tracked.
+pub const ACTIVE_TRACKS: u64 = 1 << 29;
+/// In [`Control::active`]: a route forwards to a pool.
+pub const ACTIVE_POOLS: u64 = 1 << 30;
 /// Most lines of the arena.
 pub const ARENA_LINES_MAX: u32 = 1 << 24;
 

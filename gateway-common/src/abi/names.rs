@@ -40,7 +40,7 @@ pub mod maps {
     pub const LIMITS: &str = "LIMITS";
     /// `Array<ConnectionSet>`, mapped: open connections of limits. Writer: kernel. Full: the new connection is refused, counted.
     pub const CONNECTIONS: &str = "CONNECTIONS";
-    /// `Array<Count>`, mapped, element `cpu * MAX_TARGETS + slot`: what was sent to each target. Writer: kernel.
+    /// `Array<TargetCount>`, mapped, element `cpu * MAX_TARGETS + slot`. Writer: kernel.
     pub const TARGETS: &str = "TARGETS";
     /// `Array<NextHop>`, mapped, element as in [`TARGETS`]. Writer: kernel.
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
@@ -48,6 +48,20 @@ pub mod maps {
     pub const NEIGHBOURS: &str = "NEIGHBOURS";
     /// By CPU, of a type of the kernel's own. Writer: kernel.
     pub const FORWARDING: &str = "FORWARDING";
+    /// `Array<TagSet>`, mapped: tags of tracked connections. Writer: kernel. Full: see [`TRACKED`].
+    pub const TRACK_TAGS: &str = "TRACK_TAGS";
+    /// `Array<ReturnSet>`, mapped: where targets' packets find their connections. Writer: kernel. Full: the connection is refused, counted.
+    pub const TRACK_RETURNS: &str = "TRACK_RETURNS";
+    /// `Array<Tracked>`, mapped, element `set * TRACK_WAYS + way`. Writer: kernel. Full: a half-open connection gives way, else the new one is refused; both counted.
+    pub const TRACKED: &str = "TRACKED";
+    /// `Array<TargetState>`, mapped, by target slot. Writer: user space.
+    pub const TARGET_STATES: &str = "TARGET_STATES";
+    /// `Array<NextHop>`, mapped, element `cpu * CLIENT_HOPS + hash`: ways back to clients. Writer: kernel. Full: the older one is asked for again.
+    pub const CLIENT_HOPS: &str = "CLIENT_HOPS";
+    /// `Array<FragmentSet>`, mapped. Writer: kernel. Full: the one that ends first gives way, counted.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// `Array<OwnAddresses>`, mapped, by interface slot. Writer: user space.
+    pub const OWN_ADDRESSES: &str = "OWN_ADDRESSES";
 }
 
 /// Program names, as in the object.
@@ -56,6 +70,8 @@ pub mod programs {
     pub const XDP: &str = "gateway_xdp";
     /// tc ingress, every governed interface.
     pub const TC_INGRESS: &str = "gateway_tc";
+    /// tc egress, every governed interface: the return half of what this node's own targets say.
+    pub const TC_EGRESS: &str = "gateway_tc_egress";
     /// XDP that returns XDP_PASS: the floor of the benchmarks and veth peers in the tests.
     pub const XDP_PASS: &str = "gateway_pass";
     /// Returns `bpf_jiffies64` and `bpf_ktime_get_ns` in the first 16 bytes of a test run's packet.
@@ -72,6 +88,8 @@ pub mod globals {
     pub const LIMIT_SETS: &str = "LIMIT_SETS";
     /// `u32`: sets of [`super::maps::CONNECTIONS`], a power of two.
     pub const CONNECTION_SETS: &str = "CONNECTION_SETS";
+    /// `u32`: sets of [`super::maps::TRACK_TAGS`], a power of two.
+    pub const TRACK_SETS: &str = "TRACK_SETS";
     /// `u32`: 1 where the time is [`super::super::Control::fixed_now_ns`]: for tests.
     pub const FIXED_CLOCK: &str = "FIXED_CLOCK";
 }

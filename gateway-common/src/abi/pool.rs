@@ -16,9 +16,11 @@ pub enum NextHopState {
     Reachable = 1,
     /// The interface is known, the neighbour's link-layer address is not yet.
     NeighbourUnknown = 2,
-    /// There is none: no route, an unreachable, blackhole or prohibited one, an address of this node, or
-    /// no forwarding where the packet arrived.
+    /// There is none: no route, an unreachable, blackhole or prohibited one, or no forwarding where the
+    /// packet arrived.
     Unreachable = 3,
+    /// It is an address of this node.
+    Local = 4,
 }
 
 /// An element of [`super::maps::NEXT_HOPS`].
@@ -60,6 +62,9 @@ impl NextHop {
         self.state != NextHopState::Unknown as u32 && left != 0 && left <= NEXT_HOP_JIFFIES_MAX
     }
 }
+
+/// Elements of [`super::maps::CLIENT_HOPS`] for each CPU.
+pub const CLIENT_HOPS: usize = 16_384;
 
 /// In [`NextHop::flags`]: the interface is a governed one that takes frames by `ndo_xdp_xmit`.
 pub const NEXT_HOP_XDP_FRAMES: u32 = 1;

@@ -119,6 +119,12 @@ pub struct Metadata {
 /// In [`Metadata::redirect`]; no interface index is as high.
 pub const REDIRECT_NEIGHBOUR: u32 = 1 << 31;
 
+/// In [`Metadata::redirect`]: below it stands an interface's index, and the kernel finds the next hop by the
+/// packet's own addresses, and waits for it.
+pub const REDIRECT_BY_FIB: u32 = 1 << 29;
+/// In [`Metadata::redirect`]: below it stands a port, and tc hands the packet to the socket that listens there.
+pub const REDIRECT_PROXY: u32 = 1 << 30;
+
 /// See [`Metadata`]: the length of an Ethernet header.
 pub const METADATA_SHIFT: usize = 14;
 

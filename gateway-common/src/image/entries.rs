@@ -31,8 +31,9 @@ pub struct RouteEntry {
     /// The pool that it forwards to, by its index from 1; 0 if it forwards to none. The verdict is redirect
     /// then, with slot 0, and [`ROUTE_EXTRA`] is set.
     pub pool: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// Port of a socket of this node that the packets are handed to, 0 if none. The verdict is pass then,
+    /// and [`ROUTE_EXTRA`] is set.
+    pub proxy_port: u16,
 }
 
 impl LimitEntry {

@@ -28,7 +28,7 @@ pub mod intervals;
 mod pool;
 
 pub use entries::{LimitEntry, ROUTE_EXTRA, ROUTE_PER_LABEL, RouteEntry};
-pub use pool::{Forward, HashOver, MAX_POOLS, MAX_TARGETS, PoolEntry, TargetEntry};
+pub use pool::{Forward, HashOver, MAX_POOLS, MAX_TARGETS, MSS_OF_WAY, PoolEntry, TargetEntry};
 
 use crate::abi::Line;
 use crate::hash::table_key;

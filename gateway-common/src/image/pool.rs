@@ -18,6 +18,8 @@ pub enum Forward {
     Gue = 1,
     /// As it is, to the target's link-layer address.
     L2 = 2,
+    /// With destination, and source if asked for, translated; the connection is tracked.
+    Dnat = 3,
 }
 
 /// What of a packet chooses its target.
@@ -33,6 +35,9 @@ pub enum HashOver {
 }
 
 /// A pool; one line.
+///
+/// A translating pool has a table for each family, since addresses are exchanged for such of their own
+/// family; of others `table6` and `size6` are 0 and `table` is for all packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct PoolEntry {
@@ -51,11 +56,29 @@ pub struct PoolEntry {
     pub hash: u8,
     /// UDP destination port of [`Forward::Gue`].
     pub port: u16,
+    /// MSS that SYNs are held to, 0 for as they come; [`MSS_OF_WAY`] for what the way takes.
+    pub mss: u16,
+    /// Table of a translating pool's IPv6 targets, as [`PoolEntry::table`].
+    pub table6: u32,
+    /// As [`PoolEntry::size`].
+    pub size6: u32,
+    /// Ports that sources are translated to, first and last; 0 where sources stay.
+    pub ports: [u16; 2],
+    /// Time-outs of tracked connections, units of [`crate::track::UNIT_SHIFT`]: TCP open, half open and
+    /// closing; other protocols answered and unanswered.
+    pub timeouts: [u16; 5],
+    /// How long a client keeps its target once its last connection began, the same units; 0: it does not.
+    pub affinity: u16,
     /// Zero.
-    pub reserved: [u16; 3],
+    pub reserved: u32,
+    /// Names the pool in affinities, the same for as long as its name.
+    pub affinity_key: u64,
     /// Zero.
-    pub reserved2: [u64; 5],
+    pub reserved2: u64,
 }
+
+/// In [`PoolEntry::mss`]: what fits the way to the target.
+pub const MSS_OF_WAY: u16 = 1;
 
 /// A target; one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -63,7 +86,8 @@ pub struct PoolEntry {
 pub struct TargetEntry {
     /// Its address, as [`crate::packet::Address`].
     pub address: [u64; 2],
-    /// Source address of the outer header, of the same family; zero for [`Forward::L2`].
+    /// Source address of the outer header, of the same family; of a translating pool what sources are
+    /// translated to; zero where there is neither.
     pub source: [u64; 2],
     /// Slot of its counters and next hop, the target's for as long as its name lives; below
     /// [`MAX_TARGETS`].
@@ -71,7 +95,9 @@ pub struct TargetEntry {
     /// 4 or 6.
     pub family: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: u8,
+    /// Port that destinations are translated to; 0 where packets keep theirs.
+    pub port: u16,
     /// Zero.
     pub reserved2: [u64; 3],
 }

@@ -148,7 +148,7 @@ impl Governor {
 
     fn sent_to(&self, pool: &str, target: &str) -> Count {
         let slot = self.slots().target(&target_name(pool, target));
-        slot.map_or_else(Count::default, |slot| self.readers().target_counts(slot))
+        slot.map_or_else(Count::default, |slot| self.readers().target_counts(slot).sent)
     }
 }
 

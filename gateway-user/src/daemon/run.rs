@@ -9,7 +9,7 @@ use crate::dataplane::{Dataplane, KernelLog, LinkWatcher, Options};
 use crate::metrics;
 use crate::store::{Store, Used};
 use gateway_common::abi::{
-    CONNECTION_WAYS, COUNTER_FIRST_ROUTE, Count, KEYED_WAYS, LimitCount, ROUTE_COUNTERS,
+    CONNECTION_WAYS, COUNTER_FIRST_ROUTE, KEYED_WAYS, LimitCount, ROUTE_COUNTERS, TargetCount,
 };
 use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 use nix::net::if_::if_nametoindex;
@@ -110,7 +110,7 @@ fn open(config: Config) -> Result<Governor, RunError> {
         let limited =
             (1..MAX_LIMITS as u32).rev().find(|slot| readers.limit_counts(*slot) != LimitCount::default());
         let sent_to =
-            (1..MAX_TARGETS as u32).rev().find(|slot| readers.target_counts(*slot) != Count::default());
+            (1..MAX_TARGETS as u32).rev().find(|slot| readers.target_counts(*slot) != TargetCount::default());
         let slot_of = |name: &String| readers.slot_of(if_nametoindex(name.as_str()).unwrap_or(0));
         let interfaces = opened.interfaces.iter().map(|name| (name.as_str(), slot_of(name)));
         let found =

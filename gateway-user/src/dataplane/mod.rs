@@ -61,7 +61,7 @@ pub use watch::{LinkEvent, LinkWatcher};
 
 use gateway_common::abi::{
     CONNECTION_SETS_DEFAULT, CONTROL_FLOWS, Control, Egress, Interface, LIMIT_SETS_DEFAULT,
-    LIVE_LINES_DEFAULT, Line, MAX_INTERFACES, MEMO_SETS_DEFAULT, maps,
+    LIVE_LINES_DEFAULT, Line, MAX_INTERFACES, MEMO_SETS_DEFAULT, TRACK_SETS_DEFAULT, maps,
 };
 use std::collections::BTreeMap;
 use std::mem::offset_of;
@@ -82,6 +82,9 @@ pub struct Options {
     pub limit_sets: u32,
     /// Sets of the table of open connections, four each: a power of two. Pinned maps keep theirs.
     pub connection_sets: u32,
+    /// Sets of the table of tracked connections, eight each: a power of two; 1,152 bytes each. Pinned maps
+    /// keep theirs.
+    pub track_sets: u32,
     /// Keep flow accounts.
     pub flow_accounting: bool,
     /// One in so many packets that are not dropped is reported as an event; 0: none.
@@ -105,6 +108,7 @@ impl Options {
             live_lines: LIVE_LINES_DEFAULT,
             limit_sets: LIMIT_SETS_DEFAULT,
             connection_sets: CONNECTION_SETS_DEFAULT,
+            track_sets: TRACK_SETS_DEFAULT,
             flow_accounting: true,
             sample_one_in: 0,
             sample_drops_one_in: 0,

@@ -71,6 +71,8 @@ pub(super) struct Sizes {
     pub(super) limit_sets: u32,
     /// Sets of connections.
     pub(super) connection_sets: u32,
+    /// Sets of tracked connections.
+    pub(super) track_sets: u32,
 }
 
 impl Sizes {
@@ -80,6 +82,7 @@ impl Sizes {
             memo_sets: options.memo_sets_per_cpu,
             limit_sets: options.limit_sets,
             connection_sets: options.connection_sets,
+            track_sets: options.track_sets,
         }
     }
 }
@@ -144,6 +147,7 @@ fn load(options: &Options, sizes: Sizes, with: impl FnOnce(&mut EbpfLoader<'_>))
         .override_global(globals::MEMO_SEED, &seed, true)
         .override_global(globals::LIMIT_SETS, &sizes.limit_sets, true)
         .override_global(globals::CONNECTION_SETS, &sizes.connection_sets, true)
+        .override_global(globals::TRACK_SETS, &sizes.track_sets, false)
         .override_global(globals::FIXED_CLOCK, &fixed_clock, true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .load(OBJECT)

@@ -66,6 +66,7 @@ impl OpenMaps {
             memo_sets: self.memo_sets()?,
             limit_sets: self.get(maps::KEYED)?.1,
             connection_sets: self.get(maps::CONNECTIONS)?.1,
+            track_sets: self.get(maps::TRACK_TAGS)?.1,
         })
     }
 }
@@ -202,6 +203,7 @@ fn notes(maps: &OpenMaps, options: &Options) -> Result<Vec<String>, Error> {
     differs("memo_sets_per_cpu", sizes.memo_sets, options.memo_sets_per_cpu);
     differs("limit_sets", sizes.limit_sets, options.limit_sets);
     differs("connection_sets", sizes.connection_sets, options.connection_sets);
+    differs("track_sets", sizes.track_sets, options.track_sets);
     differs("live_lines", maps.get(maps::LIVE)?.1 - TABLE_LINE, options.live_lines);
     Ok(notes)
 }

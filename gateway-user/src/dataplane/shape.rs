@@ -4,9 +4,11 @@
 use super::{Error, Options};
 use aya::maps::{MapData, MapType};
 use gateway_common::abi::{
-    ARENA_LINES_MAX, Bucket, ConnectionSet, Control, Count, Egress, INTERFACE_INDEX_SPACE, Interface,
-    InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS, MAX_INTERFACES, MemoAddresses, MemoSet,
-    Neighbour, NextHop, REASONS_PER_CPU, ROUTE_COUNTERS, ReasonCount, STATS_PER_CPU, TELEMETRY_WORDS, maps,
+    ARENA_LINES_MAX, Bucket, CLIENT_HOPS, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FragmentSet,
+    INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS,
+    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, REASONS_PER_CPU,
+    ROUTE_COUNTERS, ReasonCount, ReturnSet, STATS_PER_CPU, TELEMETRY_WORDS, TRACK_WAYS, TagSet, TargetCount,
+    TargetState, Tracked, maps,
 };
 use gateway_common::image::{HEADER_LINES, MAX_LIMITS, MAX_TARGETS};
 use gateway_common::live::TABLE_LINE;
@@ -34,6 +36,8 @@ enum Elements {
     Keyed,
     /// By option `connection_sets`; the pinned map decides on adoption.
     Connections,
+    /// By option `track_sets`, so many for each set; the pinned map decides on adoption.
+    Tracked(u32),
     /// A ring buffer, by the object.
     Ring,
 }
@@ -47,7 +51,7 @@ pub(super) struct Shape {
 }
 
 /// Every map that outlives a program; the scratch memory is each program's own.
-pub(super) const SHAPES: [Shape; 21] = [
+pub(super) const SHAPES: [Shape; 28] = [
     array::<Control>(maps::CONTROL, Elements::Fixed(1)),
     array::<Line>(maps::ARENA, Elements::Arena),
     array::<Interface>(maps::INTERFACES, Elements::Fixed(INTERFACE_INDEX_SPACE as u32)),
@@ -64,7 +68,14 @@ pub(super) const SHAPES: [Shape; 21] = [
     array::<KeyedNames>(maps::KEYED_NAMES, Elements::Keyed),
     array::<LimitCount>(maps::LIMITS, Elements::PerCpu(MAX_LIMITS as u32)),
     array::<ConnectionSet>(maps::CONNECTIONS, Elements::Connections),
-    array::<Count>(maps::TARGETS, Elements::PerCpu(MAX_TARGETS as u32)),
+    array::<TargetCount>(maps::TARGETS, Elements::PerCpu(MAX_TARGETS as u32)),
+    array::<TargetState>(maps::TARGET_STATES, Elements::Fixed(MAX_TARGETS as u32)),
+    array::<TagSet>(maps::TRACK_TAGS, Elements::Tracked(1)),
+    array::<ReturnSet>(maps::TRACK_RETURNS, Elements::Tracked(1)),
+    array::<Tracked>(maps::TRACKED, Elements::Tracked(TRACK_WAYS as u32)),
+    array::<NextHop>(maps::CLIENT_HOPS, Elements::PerCpu(CLIENT_HOPS as u32)),
+    array::<FragmentSet>(maps::FRAGMENTS, Elements::Fixed(FRAGMENT_SETS as u32)),
+    array::<OwnAddresses>(maps::OWN_ADDRESSES, Elements::Fixed(MAX_INTERFACES as u32)),
     array::<Neighbour>(maps::NEIGHBOURS, Elements::Fixed(MAX_TARGETS as u32)),
     array::<NextHop>(maps::NEXT_HOPS, Elements::PerCpu(MAX_TARGETS as u32)),
     Shape { name: maps::FLOWS, value_size: 0, elements: Elements::Ring },
@@ -87,6 +98,7 @@ impl Shape {
             Elements::Live => Some(TABLE_LINE + options.live_lines),
             Elements::Keyed => Some(options.limit_sets),
             Elements::Connections => Some(options.connection_sets),
+            Elements::Tracked(of_each) => Some(options.track_sets.saturating_mul(of_each)),
         }
     }
 
@@ -115,6 +127,9 @@ impl Shape {
             Elements::Memo => (found / cpus).max(1).next_power_of_two().saturating_mul(cpus),
             Elements::Live => TABLE_LINE + found.saturating_sub(TABLE_LINE).max(1).next_power_of_two(),
             Elements::Keyed | Elements::Connections => found.max(1).next_power_of_two(),
+            Elements::Tracked(of_each) => {
+                (found / of_each).max(1).next_power_of_two().saturating_mul(of_each)
+            }
             Elements::Ring => found,
         };
         is("its number of elements", found, expected)
@@ -139,6 +154,7 @@ pub(super) fn check_options(options: &Options, cpus: u32) -> Result<(), Error> {
         ("live_lines", options.live_lines),
         ("limit_sets", options.limit_sets),
         ("connection_sets", options.connection_sets),
+        ("track_sets", options.track_sets),
     ] {
         if !lines.is_power_of_two() || lines > SETS_MAX {
             let reason = format!("{lines}; a power of two up to {SETS_MAX}");

@@ -8,7 +8,7 @@ use super::{Clock, Error};
 use bytemuck::Pod;
 use gateway_common::abi::{
     Control, Count, Hook, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, MAX_INTERFACES, ROUTE_COUNTERS,
-    ReasonCount, TELEMETRY_WORDS, Telemetry, reason_index, stats_index,
+    ReasonCount, TELEMETRY_WORDS, TargetCount, Telemetry, reason_index, stats_index,
 };
 use gateway_common::image::MAX_TARGETS;
 use gateway_common::reason::Reason;
@@ -46,6 +46,14 @@ pub struct TelemetryCounts {
     pub syn_cookies_wrong: u64,
     /// Packets that tc could not send where it was to.
     pub sends_failed: u64,
+    /// Connections of translating pools that found no place, and were refused.
+    pub tracked_refused: u64,
+    /// ICMP errors of the gateway's own that were sent.
+    pub errors_sent: u64,
+    /// ICMP errors of the gateway's own that were not sent, to keep their rate.
+    pub errors_suppressed: u64,
+    /// First fragments that pushed out another's entry before its time.
+    pub fragments_evicted: u64,
 }
 
 /// The maps that the kernel writes.
@@ -57,7 +65,7 @@ pub(super) struct Maps {
     pub(super) stats: Mapped<InterfaceStats>,
     pub(super) reasons: Mapped<ReasonCount>,
     pub(super) routes: Mapped<Count>,
-    pub(super) targets: Mapped<Count>,
+    pub(super) targets: Mapped<TargetCount>,
     pub(super) memo: Memo,
     pub(super) telemetry: Mapped<u64>,
     pub(super) limits: LimitMaps,
@@ -124,14 +132,17 @@ impl Readers {
         sum
     }
 
-    /// Packets and bytes that were sent to the target of this slot; zero for a slot that does not exist.
-    /// Bytes are those of the frames that came in.
+    /// What the target of this slot was sent and sent back; zero for a slot that does not exist. Bytes are
+    /// those of the frames that came in.
     #[must_use]
-    pub fn target_counts(&self, slot: u32) -> Count {
-        let mut sum = Count::default();
+    pub fn target_counts(&self, slot: u32) -> TargetCount {
+        let mut sum = TargetCount::default();
         if (slot as usize) < MAX_TARGETS {
             for count in self.per_cpu(&self.0.targets, |cpu| cpu * MAX_TARGETS as u32 + slot) {
-                add_count(&mut sum, &count);
+                add_count(&mut sum.sent, &count.sent);
+                add_count(&mut sum.returned, &count.returned);
+                sum.opened += count.opened;
+                sum.evicted += count.evicted;
             }
         }
         sum
@@ -158,6 +169,10 @@ impl Readers {
             syn_cookies_proven: sum(Telemetry::SynCookiesProven),
             syn_cookies_wrong: sum(Telemetry::SynCookiesWrong),
             sends_failed: sum(Telemetry::SendsFailed),
+            tracked_refused: sum(Telemetry::TrackedRefused),
+            errors_sent: sum(Telemetry::ErrorsSent),
+            errors_suppressed: sum(Telemetry::ErrorsSuppressed),
+            fragments_evicted: sum(Telemetry::FragmentsEvicted),
         }
     }
 
