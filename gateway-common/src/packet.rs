@@ -102,7 +102,7 @@ pub struct Packet {
     pub ttl: u8,
     /// Offset of what follows the IP headers in the frame, bytes.
     pub l4_offset: u16,
-    /// TCP sequence number, 0 for other protocols.
+    /// TCP sequence number; of ICMP the identifier of an echo or its reply; 0 for other protocols.
     pub sequence: u32,
     /// Zero.
     pub reserved: u32,

@@ -3,7 +3,7 @@
 
 use crate::abi::Tracked;
 use crate::hash::{finish, fold};
-use crate::packet::{Address, protocol};
+use crate::packet::{Address, Packet, flags, protocol};
 
 /// Times of connections count steps of `1 << UNIT_SHIFT` ns, some 1.07 s.
 pub const UNIT_SHIFT: u32 = 30;
@@ -35,6 +35,28 @@ pub const fn hash(
     let state = fold(fold(fold(seed, words), source[0]), source[1]);
     finish(fold(fold(state, destination[0]), destination[1]))
 }
+
+/// The ports by which a connection is known: source and destination port. ICMP echo has its identifier
+/// (RFC 792, RFC 4443 4.1) as the port of whoever asks; what has neither is known by addresses and protocol.
+#[inline(always)]
+#[must_use]
+pub const fn ports(packet: &Packet) -> (u16, u16) {
+    if packet.flags & flags::HAS_ICMP == 0 {
+        return (packet.source_port, packet.port);
+    }
+    let identifier = packet.sequence as u16;
+    match (packet.family, packet.port >> 8) {
+        (4, ECHO) | (6, ECHO_V6) => (identifier, 0),
+        (4, ECHO_REPLY) | (6, ECHO_REPLY_V6) => (0, identifier),
+        _ => (0, 0),
+    }
+}
+
+/// ICMP types of echo and its reply.
+const ECHO: u16 = 8;
+const ECHO_REPLY: u16 = 0;
+const ECHO_V6: u16 = 128;
+const ECHO_REPLY_V6: u16 = 129;
 
 /// The two sets that a hash may lie in.
 #[inline(always)]

@@ -128,6 +128,31 @@ pub fn target(cpu: u32, slot: u32, length: u32) {
     }
 }
 
+/// Counts a packet that came back from a pool's target.
+#[inline(always)]
+pub fn target_returned(cpu: u32, slot: u32, length: u32) {
+    if let Some(count) = target_count(cpu, slot) {
+        count.returned.packets += 1;
+        count.returned.bytes += length as u64;
+    }
+}
+
+/// Counts a connection to a target.
+#[inline(always)]
+pub fn target_opened(cpu: u32, slot: u32) {
+    if let Some(count) = target_count(cpu, slot) {
+        count.opened += 1;
+    }
+}
+
+/// Counts a half-open connection of a target that gave way to another.
+#[inline(always)]
+pub fn target_evicted(cpu: u32, slot: u32) {
+    if let Some(count) = target_count(cpu, slot) {
+        count.evicted += 1;
+    }
+}
+
 #[inline(always)]
 fn target_count(cpu: u32, slot: u32) -> Option<&'static mut TargetCount> {
     let index = cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1));

@@ -5,7 +5,7 @@ use crate::pipeline::Judged;
 use gateway_common::abi::{ACTIVE_UNMEMOIZABLE, ACTIVE_VARIANTS, Control, Line};
 use gateway_common::classify::{self, Place};
 use gateway_common::image::{
-    Arena, HeaderCold, HeaderHot, HeaderMore, MORE_LINE, RouteEntry, dimension, u16_at,
+    Arena, HeaderCold, HeaderHot, HeaderMore, MORE_LINE, RouteEntry, dimension, lookup, target_source, u16_at,
 };
 
 /// The policy images' map, and where to forget.
@@ -113,6 +113,19 @@ pub extern "C" fn gateway_labels(cpu: u32, now: u32) -> u32 {
         }
         None => 1,
     }
+}
+
+/// Whether the sender of the packet that this CPU judges is a target whose connections are tracked. A global
+/// function, see [`gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_is_target(cpu: u32) -> u32 {
+    let Some(judged) = maps::SCRATCH.get_ptr_mut(cpu) else { return 0 };
+    // SAFETY: this CPU's element; the caller holds it and waits.
+    let judged = unsafe { &*judged };
+    let Some(more) = more(Control::header_of(judged.active)) else { return 0 };
+    let key = target_source(judged.packet.source);
+    lookup(&PolicyArena(judged), more.target_sources, &key).is_some() as u32
 }
 
 /// A route's entry.

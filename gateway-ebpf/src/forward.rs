@@ -10,6 +10,7 @@ use crate::frame::Bytes;
 use crate::pipeline::Judged;
 use crate::pool::{self, BY_STACK, DIRECT, Forwarding};
 use crate::rewrite::changed;
+use crate::translate::{translate_frame, translate_skb};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_vlan_pop, bpf_xdp_adjust_head};
 use gateway_common::abi::NextHop;
@@ -43,6 +44,8 @@ trait Room {
     /// Takes off the tags of an IP packet of this EtherType that begins at `l3_offset`, and makes room for an Ethernet and
     /// the outer header in front of it. False where that cannot be.
     fn make(&self, l3_offset: u32, ethertype: u16, forwarding: &Forwarding) -> bool;
+    /// Exchanges addresses and ports.
+    fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()>;
 }
 
 /// At XDP.
@@ -58,7 +61,12 @@ impl Room for XdpRoom {
     fn make(&self, l3_offset: u32, _ethertype: u16, forwarding: &Forwarding) -> bool {
         let more = l3_offset.wrapping_sub(ETHERNET).wrapping_sub(forwarding.outer_length);
         // SAFETY: the program's own context; the packet pointers are read anew afterwards.
-        unsafe { bpf_xdp_adjust_head(self.0, more as i32) == 0 }
+        more == 0 || unsafe { bpf_xdp_adjust_head(self.0, more as i32) == 0 }
+    }
+
+    #[inline(always)]
+    fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
+        translate_frame(&self.bytes(), judged, forwarding)
     }
 }
 
@@ -105,6 +113,11 @@ impl Room for SkbRoom {
             bpf_skb_adjust_room(self.0, forwarding.outer_length as i32, ADJ_ROOM_MAC, flags) == 0
         }
     }
+
+    #[inline(always)]
+    fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
+        translate_skb(self.0, judged, forwarding)
+    }
 }
 
 /// Writes what the packet that this CPU judges is sent in; 0 if it did. A global function, see
@@ -125,8 +138,14 @@ pub extern "C" fn gateway_forward_tc(context: *mut context::__sk_buff, cpu: u32)
 #[inline(always)]
 fn forward(room: &impl Room, cpu: u32) -> Option<()> {
     let (judged, forwarding) = pool::scratch(cpu)?;
-    let hop = pool::next_hop(cpu, forwarding.slot)?;
+    let hop = pool::next_hop(cpu, forwarding.hop)?;
     let l3_offset = judged.packet.l3_offset as u32;
+    if forwarding.forward == Forward::Dnat as u32 {
+        room.translate(judged, forwarding)?;
+        if forwarding.way == BY_STACK {
+            return Some(());
+        }
+    }
     count_down(&room.bytes(), judged, l3_offset)?;
     let ethernet = addresses(&room.bytes(), forwarding, hop)?;
     let ethertype = |family: u32| if family == 6 { IPV6 } else { IPV4 };

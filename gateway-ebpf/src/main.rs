@@ -37,6 +37,10 @@ mod pool;
 mod programs;
 #[cfg(target_arch = "bpf")]
 mod rewrite;
+#[cfg(target_arch = "bpf")]
+mod track;
+#[cfg(target_arch = "bpf")]
+mod translate;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

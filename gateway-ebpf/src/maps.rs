@@ -105,11 +105,6 @@ pub static TRACK_RETURNS: Array<ReturnSet, 1, MAPPED> = Array::new();
 #[btf_map]
 pub static TRACKED: Array<Tracked, 1, MAPPED> = Array::new();
 
-/// The ways back to clients, by CPU and a hash of their addresses. Writer: kernel. Two clients with one place
-/// take turns: each is asked for again.
-#[btf_map]
-pub static CLIENT_HOPS: Array<NextHop, 1, MAPPED> = Array::new();
-
 /// First fragments whose later ones are to follow. Writer: kernel. Full: the one that ends first gives way,
 /// and is counted if it had not ended.
 #[btf_map]
@@ -119,7 +114,8 @@ pub static FRAGMENTS: Array<FragmentSet, FRAGMENT_SETS, MAPPED> = Array::new();
 #[btf_map]
 pub static OWN_ADDRESSES: Array<OwnAddresses, MAX_INTERFACES, MAPPED> = Array::new();
 
-/// The way to each target, by CPU and the target's slot. Writer: kernel. Every target has a place.
+/// The way to each target, by CPU and the target's slot, and behind them those to clients of translating pools.
+/// Writer: kernel. Every target has a place; two clients with one place take turns.
 #[btf_map]
 pub static NEXT_HOPS: Array<NextHop, 1, MAPPED> = Array::new();
 

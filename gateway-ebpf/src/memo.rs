@@ -13,8 +13,8 @@ use crate::account::telemetry;
 use crate::maps;
 use crate::pipeline::Judged;
 use gateway_common::abi::{
-    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_UNTIL, MEMO_WAYS, MemoAddresses, MemoLine,
-    MemoSet, Telemetry, Verdict, ticks,
+    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_UNTIL, MEMO_WAYS, MemoAddresses,
+    MemoLine, MemoSet, Telemetry, Verdict, ticks,
 };
 use gateway_common::image::{ROUTE_EXTRA, RouteEntry};
 use gateway_common::live::FOR_EVER;
@@ -201,6 +201,8 @@ pub struct Validity {
     pub now: u32,
     /// The time, in jiffies.
     pub jiffies: u32,
+    /// Whether the sender is a target whose connections are tracked.
+    pub returns: bool,
 }
 
 /// A time to live that is further away is looked at again then: the line has 16 bits for it.
@@ -214,6 +216,9 @@ pub fn decide(line: *mut MemoLine, judged: &Judged, entry: &RouteEntry, validity
     let mut decision = entry.counter & MEMO_COUNTER | (entry.verdict as u32 & 3) << 24;
     if entry.flags & ROUTE_EXTRA != 0 {
         decision |= MEMO_EXTRA;
+    }
+    if validity.returns {
+        decision |= MEMO_RETURNS;
     }
     if judged.until != FOR_EVER {
         decision |= MEMO_UNTIL;

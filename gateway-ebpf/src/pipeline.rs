@@ -2,6 +2,8 @@
 
 use crate::account::{Account, telemetry};
 use crate::memo::Validity;
+use crate::pool::RETURNS;
+use crate::track::{FOLLOWS, gateway_return};
 use crate::{account, classify, event, keyed, maps, memo, police, pool};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
@@ -9,9 +11,9 @@ use bytemuck::{Pod, Zeroable};
 use core::mem::offset_of;
 use core::ptr::null_mut;
 use gateway_common::abi::{
-    ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, CONTROL_FLOWS, COUNTER_DEFAULT, COUNTER_MALFORMED,
+    ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, ACTIVE_TRACKS, CONTROL_FLOWS, COUNTER_DEFAULT, COUNTER_MALFORMED,
     COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, EventKind, INTERFACE_LOOPBACK, Interface, MEMO_EXTRA,
-    MemoLine, STAMP_ONCE, Telemetry, Verdict, ticks,
+    MEMO_RETURNS, MemoLine, STAMP_ONCE, Telemetry, UNSET, Verdict, ticks,
 };
 use gateway_common::image::ROUTE_PER_LABEL;
 use gateway_common::live::FOR_EVER;
@@ -77,6 +79,10 @@ pub struct Judged {
     pub new_flow: u32,
     /// 1: the route's entry says more than the memo's line.
     pub extra: u32,
+    /// 1: its sender is a target whose connections are tracked.
+    pub returns: u32,
+    /// Zero.
+    pub reserved: u32,
     /// What the packet set off, [`EventKind`]; 0 if nothing.
     pub event_kind: u32,
     /// The limit's slot.
@@ -104,11 +110,11 @@ pub struct Judged {
     /// [`gateway_common::limit::owner_hash`] of the source, where [`ACTIVE_PER_SOURCE`] is set.
     pub owner: u64,
     /// Zero: keeps CPUs from sharing a cache line.
-    pub reserved: [u64; 3],
+    pub reserved2: [u64; 2],
 }
 
 /// Words of [`Judged`] that are cleared for each packet.
-const CLEARED: usize = 16;
+const CLEARED: usize = 17;
 
 const _: () = {
     assert!(offset_of!(Judged, route) == CLEARED * 8);
@@ -159,8 +165,26 @@ impl Judged {
 
     #[inline(always)]
     pub fn refuse(&mut self, reason: Reason) {
+        self.refuse_by(reason.code() as u32);
+    }
+
+    /// As [`Judged::refuse`], by the reason's code.
+    #[inline(always)]
+    pub fn refuse_by(&mut self, reason: u32) {
         self.verdict = Verdict::Drop as u32;
-        self.reason = reason.code() as u32;
+        self.reason = reason;
+    }
+
+    /// It goes back the way of its connection, whatever routes say.
+    #[inline(always)]
+    fn follow_back(&mut self) {
+        self.verdict = Verdict::Redirect as u32;
+        self.reason = 0;
+        self.egress_slot = 0;
+        self.mark = UNSET;
+        self.priority = UNSET;
+        self.extra = 0;
+        self.pool = RETURNS;
     }
 
     /// The tables pointed outside themselves.
@@ -190,6 +214,9 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     judged.open(cpu, active);
     let line = if active != 0 { judge(hook, interface, judged) } else { null_mut() };
     judged.length = hook.length(judged.packet.end);
+    if judged.returns != 0 && gateway_return(cpu) == FOLLOWS {
+        judged.follow_back();
+    }
     if judged.extra != 0 {
         if active & ACTIVE_PER_SOURCE != 0 {
             keyed::expect(control, judged);
@@ -207,7 +234,11 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     let code = hook.act(interface, judged);
     account.close(judged.verdict, judged.counter, judged.length);
     if judged.pool != 0 && !judged.is_dropped() {
-        account::target(cpu, pool::slot(cpu), judged.length);
+        if judged.pool == RETURNS {
+            account::target_returned(cpu, pool::slot(cpu), judged.length);
+        } else {
+            account::target(cpu, pool::slot(cpu), judged.length);
+        }
     }
     if judged.reason != 0 {
         account.reason(judged.reason, judged.is_dropped());
@@ -301,12 +332,14 @@ fn route(interface: &Interface, judged: &mut Judged) -> *mut MemoLine {
         };
         let keep = classify::is_memoizable(active) && entry.flags & ROUTE_PER_LABEL == 0;
         let stamp = if keep { stamp } else { STAMP_ONCE };
-        memo::decide(line, judged, entry, &Validity { stamp, variant, now: ticks, jiffies: now });
+        let returns = active & ACTIVE_TRACKS != 0 && classify::gateway_is_target(cpu) != 0;
+        memo::decide(line, judged, entry, &Validity { stamp, variant, now: ticks, jiffies: now, returns });
         event::classified(interface.slot, entry.counter, stamp);
     }
     judged.counter = decided.counter();
     judged.route = decided.route as u32;
     judged.extra = decided.decision & MEMO_EXTRA;
+    judged.returns = decided.decision & MEMO_RETURNS;
     judged.verdict = decided.verdict() as u32;
     judged.mark = decided.mark;
     judged.priority = decided.priority;

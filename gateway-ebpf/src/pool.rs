@@ -8,14 +8,16 @@ use crate::classify;
 use crate::context;
 use crate::maps;
 use crate::pipeline::{Hook, Judged};
+use crate::track::{FOLLOWS, gateway_open, gateway_track};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_jiffies64};
 use bytemuck::{Pod, Zeroable};
 use core::ffi::c_void;
 use gateway_common::abi::{
-    Control, EGRESS_XDP_FRAMES, Interface, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, NextHop, NextHopState,
-    Verdict,
+    Control, EGRESS_XDP_FRAMES, HOPS, Interface, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, NextHop,
+    NextHopState, Verdict,
 };
+use gateway_common::hash::{finish, fold};
 use gateway_common::image::{Forward, HashOver, MAX_TARGETS, PoolEntry, TargetEntry};
 use gateway_common::packet::flags;
 use gateway_common::reason::Reason;
@@ -44,12 +46,20 @@ pub struct Forwarding {
     pub outer_length: u32,
     /// How it is sent: [`DIRECT`], [`BY_NEIGHBOUR`], [`BY_STACK`].
     pub way: u32,
+    /// Element of [`maps::NEXT_HOPS`] within this CPU's part, below [`HOPS`].
+    pub hop: u32,
+    /// Of [`Forward::Dnat`]: the ports that it leaves with, `source << 16 | destination`.
+    pub ports: u32,
+    /// As [`PoolEntry::mss`].
+    pub mss: u32,
+    /// Zero.
+    pub reserved: u32,
     /// `struct bpf_fib_lookup` of linux/bpf.h: family and protocols, ports and length, interface, type of
     /// service, four words of source and four of destination, VLAN, and two link-layer addresses.
     pub fib: [u32; 16],
 }
 
-const _: () = assert!(size_of::<Forwarding>() == 128);
+const _: () = assert!(size_of::<Forwarding>() == 144);
 
 /// Sent with the link-layer addresses that are known.
 pub const DIRECT: u32 = 0;
@@ -66,12 +76,18 @@ const ASK: u32 = 1;
 const NONE: u32 = 2;
 /// The tables point outside themselves.
 const FAULT: u32 = 3;
+/// The pool translates, and the packet's connection says where it goes.
+const TRACKS: u32 = 4;
+
+/// In [`Judged::pool`]: no pool, but the return half of a tracked connection, whose [`Forwarding`] is written.
+pub const RETURNS: u32 = u32::MAX;
 
 /// `AF_INET` and `AF_INET6` of linux/socket.h.
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
-/// `BPF_FIB_LKUP_RET_SUCCESS` and `BPF_FIB_LKUP_RET_NO_NEIGH` of linux/bpf.h.
+/// `BPF_FIB_LKUP_RET_SUCCESS`, `…_NOT_FWDED` and `…_NO_NEIGH` of linux/bpf.h.
 const FIB_FOUND: i64 = 0;
+const FIB_NOT_FORWARDED: i64 = 4;
 const FIB_NO_NEIGHBOUR: i64 = 7;
 
 /// Puts a packet to its pool: afterwards the verdict is what will become of it. One that was answered or
@@ -83,7 +99,16 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
         return;
     }
     let (cpu, segment) = (judged.cpu, hook.segment(judged));
-    let mut said = gateway_target(cpu, interface.ifindex, segment);
+    let mut said =
+        if judged.pool == RETURNS { TRACKS } else { gateway_target(cpu, interface.ifindex, segment) };
+    if said == TRACKS {
+        let refused = if judged.pool == RETURNS { FOLLOWS } else { connection(cpu) };
+        if refused != FOLLOWS {
+            judged.refuse_by(refused);
+            return;
+        }
+        said = gateway_hop(cpu, interface.ifindex, segment);
+    }
     if said == ASK {
         hook.ask_next_hop(cpu);
         said = gateway_way(cpu, interface.ifindex, segment);
@@ -93,6 +118,12 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
     } else if said != CHOSEN {
         judged.refuse(Reason::PolicyFault);
     }
+}
+
+/// Finds or opens the connection of this CPU's packet: [`FOLLOWS`], or the [`Reason`] why not.
+#[inline(always)]
+fn connection(cpu: u32) -> u32 {
+    if gateway_track(cpu) == FOLLOWS { FOLLOWS } else { gateway_open(cpu) }
 }
 
 /// The slot of the target that this CPU's packet goes to.
@@ -109,10 +140,16 @@ pub fn scratch(cpu: u32) -> Option<(&'static mut Judged, &'static mut Forwarding
     unsafe { Some((&mut *judged, &mut *forwarding)) }
 }
 
-/// What this CPU remembers of the way to a target.
+/// Where a CPU remembers the way to a client.
 #[inline(always)]
-pub fn next_hop(cpu: u32, slot: u32) -> Option<&'static mut NextHop> {
-    let index = cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1));
+pub fn hop_of_client(address: [u64; 2]) -> u32 {
+    MAX_TARGETS as u32 | finish(fold(address[0], address[1])) as u32 & (MAX_TARGETS as u32 - 1)
+}
+
+/// What this CPU remembers of the way to a target, by its slot, or to a client.
+#[inline(always)]
+pub fn next_hop(cpu: u32, hop: u32) -> Option<&'static mut NextHop> {
+    let index = cpu * HOPS as u32 + (hop & (HOPS as u32 - 1));
     // SAFETY: a live element of NEXT_HOPS, written on this CPU only.
     maps::NEXT_HOPS.get_ptr_mut(index).map(|hop| unsafe { &mut *hop })
 }
@@ -129,8 +166,10 @@ pub extern "C" fn gateway_target(cpu: u32, ifindex: u32, segment: u32) -> u32 {
 
 #[inline(always)]
 fn choose(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segment: u32) -> Option<u32> {
-    let more = classify::more(Control::header_of(judged.active))?;
-    let pool: &PoolEntry = bytemuck::cast_ref(maps::ARENA.get(more.pools.wrapping_add(judged.pool))?);
+    let pool = entry(judged)?;
+    if pool.forward == Forward::Dnat as u8 {
+        return Some(TRACKS);
+    }
     if pool.size == 0 {
         return Some(NONE);
     }
@@ -157,18 +196,69 @@ fn choose(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segmen
     } else {
         ip
     };
+    forwarding.hop = target.slot;
+    way_if_known(judged, forwarding, ifindex, segment)
+}
+
+/// Decides how the packet gets to where it goes, or says that the way is to be asked for.
+#[inline(always)]
+fn way_if_known(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segment: u32) -> Option<u32> {
     forwarding.way = DIRECT;
     // SAFETY: a helper without arguments. The verifier turns it into a load.
     let now = unsafe { bpf_jiffies64() } as u32;
-    let hop = next_hop(judged.cpu, target.slot)?;
-    let same = hop.address[0] == target.address[0]
-        && hop.address[1] == target.address[1]
-        && hop.family == target.family as u32;
+    let hop = next_hop(judged.cpu, forwarding.hop)?;
+    let same = hop.address[0] == forwarding.target[0]
+        && hop.address[1] == forwarding.target[1]
+        && hop.family == forwarding.family;
     if !(same && hop.holds(now)) {
         return Some(ASK);
     }
     decide(judged, forwarding, hop, ifindex, segment);
     Some(CHOSEN)
+}
+
+/// Decides how the packet of a connection that this CPU judges gets to where it goes, if the way is known; as
+/// [`gateway_target`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_hop(cpu: u32, ifindex: u32, segment: u32) -> u32 {
+    let Some((judged, forwarding)) = scratch(cpu) else { return FAULT };
+    way_if_known(judged, forwarding, ifindex, segment).unwrap_or(FAULT)
+}
+
+/// The pool that a packet was put to.
+#[inline(always)]
+pub fn entry(judged: &Judged) -> Option<&'static PoolEntry> {
+    let more = classify::more(Control::header_of(judged.active))?;
+    maps::ARENA.get(more.pools.wrapping_add(judged.pool)).map(bytemuck::cast_ref)
+}
+
+/// Chooses the target of a new connection: address, source, ports and slot. Another one at each attempt. False
+/// where no target of the packet's family takes connections.
+#[inline(always)]
+pub fn target_of_connection(
+    judged: &Judged,
+    forwarding: &mut Forwarding,
+    pool: &PoolEntry,
+    attempt: u32,
+) -> Option<bool> {
+    let (table, size) =
+        if judged.packet.family == 6 { (pool.table6, pool.size6) } else { (pool.table, pool.size) };
+    if size == 0 {
+        return Some(false);
+    }
+    let first = hash(pool.hash, &judged.packet);
+    let chosen = if attempt == 0 { first } else { finish(first.wrapping_add(attempt as u64)) };
+    let place = classify::element(judged, table, element(chosen, size))?;
+    if place >= pool.count {
+        return None;
+    }
+    let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(pool.targets.wrapping_add(place as u32))?);
+    forwarding.target = target.address;
+    forwarding.source = target.source;
+    forwarding.slot = target.slot;
+    forwarding.ports = target.port as u32;
+    Some(true)
 }
 
 /// Asks the kernel for the way to the target of the packet that this CPU judges. A global function, see
@@ -194,7 +284,7 @@ pub extern "C" fn gateway_next_hop_tc(context: *mut context::__sk_buff, cpu: u32
 #[inline(always)]
 fn ask(context: *mut c_void, cpu: u32, ifindex: u32) -> u32 {
     let Some((_, forwarding)) = scratch(cpu) else { return FAULT };
-    let (Some(control), Some(hop)) = (maps::CONTROL.get(0), next_hop(cpu, forwarding.slot)) else {
+    let (Some(control), Some(hop)) = (maps::CONTROL.get(0), next_hop(cpu, forwarding.hop)) else {
         return FAULT;
     };
     let six = forwarding.family == 6;
@@ -236,7 +326,8 @@ fn ask(context: *mut c_void, cpu: u32, ifindex: u32) -> u32 {
         }
     } else if found == FIB_NO_NEIGHBOUR {
         hop.state = NextHopState::NeighbourUnknown as u32;
-        let neighbour = maps::NEIGHBOURS.get_ptr_mut(forwarding.slot);
+        // A client has none: the kernel finds it by the packet's own addresses.
+        let neighbour = maps::NEIGHBOURS.get_ptr_mut(forwarding.hop);
         // SAFETY: a live element of NEIGHBOURS; each word is whole whoever else writes it.
         if let Some(neighbour) = neighbour.map(|neighbour| unsafe { &mut *neighbour }) {
             // The router's, where there is one: the helper has put it there, and its family.
@@ -247,6 +338,8 @@ fn ask(context: *mut c_void, cpu: u32, ifindex: u32) -> u32 {
             neighbour.address_be[3] = get(forwarding, 11);
             neighbour.ifindex = hop.ifindex;
         }
+    } else if found == FIB_NOT_FORWARDED {
+        hop.state = NextHopState::NotForwarded as u32;
     } else {
         hop.state = NextHopState::Unreachable as u32;
     }
@@ -292,7 +385,7 @@ fn get(forwarding: &Forwarding, at: usize) -> u32 {
 #[inline(never)]
 pub extern "C" fn gateway_way(cpu: u32, ifindex: u32, segment: u32) -> u32 {
     let Some((judged, forwarding)) = scratch(cpu) else { return FAULT };
-    let Some(hop) = next_hop(cpu, forwarding.slot) else { return FAULT };
+    let Some(hop) = next_hop(cpu, forwarding.hop) else { return FAULT };
     decide(judged, forwarding, hop, ifindex, segment);
     CHOSEN
 }
@@ -300,7 +393,11 @@ pub extern "C" fn gateway_way(cpu: u32, ifindex: u32, segment: u32) -> u32 {
 /// Decides how a packet gets to its target, if it may.
 #[inline(always)]
 fn decide(judged: &mut Judged, forwarding: &mut Forwarding, hop: &NextHop, ifindex: u32, segment: u32) {
-    if judged.packet.ttl <= 1 {
+    let translates = forwarding.forward == Forward::Dnat as u32;
+    if translates && hop.state == NextHopState::NotForwarded as u32 {
+        forwarding.way = BY_STACK;
+        judged.verdict = Verdict::Pass as u32;
+    } else if judged.packet.ttl <= 1 {
         judged.refuse(Reason::TtlExceeded);
     } else if !is_reachable(hop, forwarding, judged) {
         judged.refuse(Reason::NoRoute);
@@ -310,7 +407,7 @@ fn decide(judged: &mut Judged, forwarding: &mut Forwarding, hop: &NextHop, ifind
         let may_be_cut = judged.packet.family == 4
             && judged.packet.flags & flags::DONT_FRAGMENT == 0
             && forwarding.family == 4
-            && forwarding.outer_length != 0;
+            && (forwarding.outer_length != 0 || translates && forwarding.hop < MAX_TARGETS as u32);
         if may_be_cut {
             forwarding.way = BY_STACK;
             judged.verdict = Verdict::Pass as u32;

@@ -212,7 +212,6 @@ fn every_maps_value_is_one_that_is_compared() -> Result<()> {
         (maps::TRACK_TAGS, "u64"),
         (maps::TRACK_RETURNS, "u64"),
         (maps::TRACKED, "Tracked"),
-        (maps::CLIENT_HOPS, "NextHop"),
         (maps::FRAGMENTS, "FragmentEntry"),
         (maps::OWN_ADDRESSES, "OwnAddresses"),
         // The kernel's own.

@@ -27,7 +27,7 @@ pub struct MemoLine {
     /// of a label has a time to live.
     pub until: u16,
     /// Counter slot of the route in the low 24 bits; above them [`super::Verdict`], [`MEMO_EXTRA`],
-    /// [`MEMO_UNTIL`].
+    /// [`MEMO_UNTIL`], [`MEMO_RETURNS`].
     pub decision: u32,
     /// skb mark, [`super::UNSET`] if none.
     pub mark: u32,
@@ -72,6 +72,9 @@ pub const MEMO_COUNTER: u32 = 0xff_ffff;
 pub const MEMO_EXTRA: u32 = 1 << 26;
 /// In [`MemoLine::decision`]: it holds until [`MemoLine::until`].
 pub const MEMO_UNTIL: u32 = 1 << 27;
+/// In [`MemoLine::decision`]: the sender is a target whose connections are tracked, so that the packet may be one's
+/// return half, which no route decides.
+pub const MEMO_RETURNS: u32 = 1 << 28;
 
 /// Ways of a memo set.
 pub const MEMO_WAYS: usize = 2;

@@ -42,7 +42,7 @@ pub mod maps {
     pub const CONNECTIONS: &str = "CONNECTIONS";
     /// `Array<TargetCount>`, mapped, element `cpu * MAX_TARGETS + slot`. Writer: kernel.
     pub const TARGETS: &str = "TARGETS";
-    /// `Array<NextHop>`, mapped, element as in [`TARGETS`]. Writer: kernel.
+    /// `Array<NextHop>`, mapped, element `cpu * HOPS + i`, see [`super::super::HOPS`]. Writer: kernel.
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
     /// `Array<Neighbour>`, mapped, by target slot. Writer: kernel.
     pub const NEIGHBOURS: &str = "NEIGHBOURS";
@@ -56,8 +56,6 @@ pub mod maps {
     pub const TRACKED: &str = "TRACKED";
     /// `Array<TargetState>`, mapped, by target slot. Writer: user space.
     pub const TARGET_STATES: &str = "TARGET_STATES";
-    /// `Array<NextHop>`, mapped, element `cpu * CLIENT_HOPS + hash`: ways back to clients. Writer: kernel. Full: the older one is asked for again.
-    pub const CLIENT_HOPS: &str = "CLIENT_HOPS";
     /// `Array<FragmentSet>`, mapped. Writer: kernel. Full: the one that ends first gives way, counted.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// `Array<OwnAddresses>`, mapped, by interface slot. Writer: user space.

@@ -16,11 +16,10 @@ pub enum NextHopState {
     Reachable = 1,
     /// The interface is known, the neighbour's link-layer address is not yet.
     NeighbourUnknown = 2,
-    /// There is none: no route, an unreachable, blackhole or prohibited one, or no forwarding where the
-    /// packet arrived.
+    /// There is none: an unreachable, blackhole or prohibited one, or no forwarding where the packet arrived.
     Unreachable = 3,
-    /// It is an address of this node.
-    Local = 4,
+    /// It is an address of this node, or no route leads there: the stack knows which.
+    NotForwarded = 4,
 }
 
 /// An element of [`super::maps::NEXT_HOPS`].
@@ -63,8 +62,9 @@ impl NextHop {
     }
 }
 
-/// Elements of [`super::maps::CLIENT_HOPS`] for each CPU.
-pub const CLIENT_HOPS: usize = 16_384;
+/// Elements of [`super::maps::NEXT_HOPS`] for each CPU: one for each target slot, and behind them as many for
+/// clients of translating pools, by a hash of their addresses. Two clients with one place take turns.
+pub const HOPS: usize = 2 * crate::image::MAX_TARGETS;
 
 /// In [`NextHop::flags`]: the interface is a governed one that takes frames by `ndo_xdp_xmit`.
 pub const NEXT_HOP_XDP_FRAMES: u32 = 1;

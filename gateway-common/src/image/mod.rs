@@ -104,6 +104,8 @@ pub const TAG_COMBINATION: u32 = 0x1_0000;
 /// Tag of label merges: `a` is a label set's class, `b` a label's number, the value the class of the
 /// set with that label.
 pub const TAG_MERGE: u32 = 0x800;
+/// Tag of targets' addresses, which stand in `a` and `b`.
+pub const TAG_TARGET_SOURCE: u32 = 0xa00;
 
 /// A hash table in the arena: `mask + 1` lines (a power of two) from line `base`, two slots each.
 ///
@@ -248,8 +250,10 @@ pub struct HeaderMore {
     pub pools: u32,
     /// Entries of [`HeaderMore::pools`], entry 0 included; for user space.
     pub pool_count: u32,
+    /// Addresses of translating pools' targets → 1: whose packets may be a connection's return half.
+    pub target_sources: TableRef,
     /// Zero.
-    pub reserved: [u32; 3],
+    pub reserved: u32,
 }
 
 /// Where the classes of what may differ between packets of one flow are found, 0 where no route
@@ -334,6 +338,13 @@ impl Slot {
     fn is(&self, key: &Key) -> bool {
         self.a == key.a && self.b == key.b && self.c == key.c && (self.tag_value >> 32) as u32 == key.tag
     }
+}
+
+/// The key of [`HeaderMore::target_sources`] for an address.
+#[inline(always)]
+#[must_use]
+pub const fn target_source(address: Address) -> Key {
+    Key { a: address[0], b: address[1], c: 0, tag: TAG_TARGET_SOURCE }
 }
 
 /// Byte `index` of an array that starts at line `base`.

@@ -96,6 +96,13 @@ fn sctp<F: Frame + ?Sized>(frame: &F, at: Transport, packet: &mut Packet) -> Res
     Ok(())
 }
 
+/// Whether it is an echo or its reply (RFC 792, RFC 4443 4).
+#[inline(always)]
+fn is_echo(packet: &Packet) -> bool {
+    let kind = packet.port >> 8;
+    if packet.family == 6 { kind == 128 || kind == 129 } else { kind == 8 || kind == 0 }
+}
+
 #[inline(always)]
 fn icmp<F: Frame + ?Sized, const N: usize>(
     frame: &F,
@@ -109,5 +116,11 @@ fn icmp<F: Frame + ?Sized, const N: usize>(
     let header = frame.header::<4>(at.offset).ok_or(short)?;
     packet.port = header.be16::<0>();
     packet.flags |= flags::HAS_ICMP;
+    if is_echo(packet)
+        && at.length >= 8
+        && let Some(header) = frame.header::<8>(at.offset)
+    {
+        packet.sequence = header.be16::<4>() as u32;
+    }
     Ok(())
 }

@@ -9,7 +9,8 @@ pub use xdp::XdpFrame;
 use crate::maps;
 use crate::pipeline::Judged;
 use crate::pool::{Forwarding, next_hop};
-use gateway_common::abi::{Egress, NextHop, Verdict};
+use gateway_common::abi::{Egress, NextHop, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR, Verdict};
+use gateway_common::image::Forward;
 
 #[inline(always)]
 fn verdict(judged: &Judged) -> Verdict {
@@ -27,11 +28,21 @@ fn egress(slot: u32) -> Option<Egress> {
     maps::EGRESS.get(slot).copied().filter(|egress| egress.ifindex != 0)
 }
 
+/// Order to tc for a packet whose neighbour the kernel is to find: as [`gateway_common::abi::Metadata::redirect`].
+#[inline(always)]
+fn by_neighbour(forwarding: &Forwarding, hop: &NextHop) -> u32 {
+    if forwarding.forward == Forward::Dnat as u32 {
+        hop.ifindex | REDIRECT_BY_FIB
+    } else {
+        forwarding.slot | REDIRECT_NEIGHBOUR
+    }
+}
+
 /// Where a pool's packet is sent, and how.
 #[inline(always)]
 fn way(judged: &Judged) -> Option<(&'static Forwarding, &'static NextHop)> {
     let forwarding = maps::FORWARDING.get(judged.cpu)?;
-    let hop: *const NextHop = next_hop(judged.cpu, forwarding.slot)?;
+    let hop: *const NextHop = next_hop(judged.cpu, forwarding.hop)?;
     // SAFETY: an element of NEXT_HOPS, written on this CPU only, which outlives the program.
     Some((forwarding, unsafe { &*hop }))
 }

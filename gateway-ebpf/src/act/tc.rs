@@ -1,6 +1,6 @@
 //! Verdicts at tc, and what XDP left word of.
 
-use super::{egress, verdict, way};
+use super::{by_neighbour, egress, verdict, way};
 use crate::account::telemetry;
 use crate::forward::gateway_forward_tc;
 use crate::frame::{Bytes, Checked};
@@ -15,7 +15,8 @@ use aya_ebpf::helpers::{
 use core::arch::asm;
 use core::mem::offset_of;
 use gateway_common::abi::{
-    Interface, METADATA_MAGIC, METADATA_SHIFT, Metadata, REDIRECT_NEIGHBOUR, Telemetry, UNSET, Verdict,
+    Interface, METADATA_MAGIC, METADATA_SHIFT, Metadata, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR, Telemetry,
+    UNSET, Verdict,
 };
 use gateway_common::packet::protocol;
 use gateway_common::parse::{Frame, Header};
@@ -56,7 +57,7 @@ impl SkbFrame {
         self.set(judged.mark, judged.priority);
         match forwarding.way {
             BY_STACK => TC_ACT_UNSPEC,
-            BY_NEIGHBOUR => redirect(forwarding.slot | REDIRECT_NEIGHBOUR),
+            BY_NEIGHBOUR => redirect(by_neighbour(forwarding, hop)),
             _ => redirect(hop.ifindex),
         }
     }
@@ -106,6 +107,12 @@ fn failed() -> i32 {
 
 #[inline(always)]
 fn try_redirect(redirect: u32) -> i32 {
+    if redirect & REDIRECT_BY_FIB != 0 {
+        // SAFETY: a helper that takes plain numbers, and no parameters of the neighbour.
+        return unsafe {
+            bpf_redirect_neigh(redirect & !REDIRECT_BY_FIB, core::ptr::null_mut(), 0, 0) as i32
+        };
+    }
     if redirect & REDIRECT_NEIGHBOUR == 0 {
         // SAFETY: a helper that takes plain numbers.
         return unsafe { bpf_redirect(redirect, 0) as i32 };

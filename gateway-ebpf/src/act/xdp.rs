@@ -1,6 +1,6 @@
 //! Verdicts at XDP. What only an skb can carry goes to tc as metadata.
 
-use super::{egress, verdict, way};
+use super::{by_neighbour, egress, verdict, way};
 use crate::account::telemetry;
 use crate::classify::generation;
 use crate::forward::gateway_forward_xdp;
@@ -13,7 +13,7 @@ use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect, bpf_xdp_adjust_meta, bpf_xdp_get_buff_len};
 use gateway_common::abi::{
     EGRESS_XDP_FRAMES, INTERFACE_NATIVE, INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, Interface,
-    METADATA_MAGIC, Metadata, NEXT_HOP_XDP_FRAMES, REDIRECT_NEIGHBOUR, Telemetry, UNSET, Verdict,
+    METADATA_MAGIC, Metadata, NEXT_HOP_XDP_FRAMES, Telemetry, UNSET, Verdict,
 };
 use gateway_common::parse::{Frame, checksum};
 use gateway_common::reason::Reason;
@@ -101,7 +101,7 @@ impl XdpFrame {
             return self.pass(judged);
         }
         if forwarding.way == BY_NEIGHBOUR {
-            return self.send_by_tc(forwarding.slot | REDIRECT_NEIGHBOUR, judged);
+            return self.send_by_tc(by_neighbour(forwarding, hop), judged);
         }
         if hop.ifindex == interface.ifindex {
             return self.send_back(interface, judged);

@@ -1,0 +1,449 @@
+//! A connection begins: its target, its place, and the port that its target's packets come back to.
+
+use super::{
+    Ends, FOLLOWS, NONE, TRACK_SETS, WAYS, clock, connection, find, follow, return_word, state_of, tag,
+    takes, translate, with_hash,
+};
+use crate::account::{self, telemetry};
+use crate::maps;
+use crate::pipeline::Judged;
+use crate::pool::{self, Forwarding, scratch};
+use gateway_common::abi::{Control, TRACKED_AFFINITY, Telemetry, Tracked};
+use gateway_common::image::PoolEntry;
+use gateway_common::packet::protocol;
+use gateway_common::reason::Reason;
+use gateway_common::track::{Direction, Tag, next_state, phase, sets};
+
+/// How often another port is tried where sources are translated, and another target where they are not.
+const PORT_TRIES: u32 = 32;
+const TARGET_TRIES: u32 = 4;
+/// Places that a connection may take: two sets.
+const PLACES: u32 = 2 * WAYS;
+
+/// What a place is taken for.
+const CONNECTION: u32 = 0;
+const AFFINITY: u32 = 1;
+
+/// Opens a connection for the packet that this CPU judges, to a target of its pool: [`FOLLOWS`], or the code of the
+/// [`Reason`] why not. A global function, see [`crate::classify::gateway_classify`].
+///
+/// It only drives the steps, each a function of its own that calls as little as can be: the stacks of all that are
+/// under way together have 512 bytes.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_open(cpu: u32) -> u32 {
+    let index = gateway_claim(cpu, CONNECTION);
+    if index == NONE {
+        telemetry(cpu, Telemetry::TrackedRefused, 1);
+        return Reason::ConnectionsFull as u32;
+    }
+    let kept = gateway_affinity(cpu);
+    let mut said = TAKEN;
+    let mut refused = Reason::NoPort as u32;
+    let mut attempt = 0;
+    while attempt < PORT_TRIES && said == TAKEN {
+        refused = gateway_settle(cpu, index, attempt, kept);
+        if refused != FOLLOWS {
+            break;
+        }
+        refused = Reason::NoPort as u32;
+        said = gateway_place_return(cpu, index);
+        attempt += 1;
+    }
+    if said != FOLLOWS {
+        if let Some(word) = tag(index) {
+            word.store(0);
+        }
+        return refused;
+    }
+    if gateway_begin(cpu, index) == AFFINITY {
+        let place = gateway_claim(cpu, AFFINITY);
+        if place == NONE {
+            telemetry(cpu, Telemetry::TrackedRefused, 1);
+        } else {
+            gateway_keep(cpu, index, place);
+        }
+    }
+    FOLLOWS
+}
+
+/// Writes the connection that is being made at a place, to a target and from a port that differ at each attempt:
+/// [`FOLLOWS`], or the code of the [`Reason`] why there is no more to attempt. `kept` is what
+/// [`gateway_affinity`] said. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_settle(cpu: u32, index: u32, attempt: u32, kept: u32) -> u32 {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+        return Reason::PolicyFault as u32;
+    };
+    settle(control, (index, attempt, kept), judged, forwarding).unwrap_or(Reason::PolicyFault as u32)
+}
+
+#[inline(always)]
+fn settle(
+    control: &Control,
+    (index, attempt, kept): (u32, u32, u32),
+    judged: &mut Judged,
+    forwarding: &mut Forwarding,
+) -> Option<u32> {
+    let pool = pool::entry(judged)?;
+    let [first, last] = pool.ports;
+    let translates_source = first != 0;
+    if !translates_source && (attempt >= TARGET_TRIES || kept == FOLLOWS && attempt > 0) {
+        return Some(Reason::NoPort as u32);
+    }
+    if kept != FOLLOWS {
+        let another = if translates_source { 0 } else { attempt };
+        if !pool::target_of_connection(judged, forwarding, pool, another)? {
+            return Some(Reason::NoTarget as u32);
+        }
+    }
+    write(control, index, pool, judged, forwarding)?;
+    if translates_source {
+        let ports = (last as u32).wrapping_sub(first as u32).wrapping_add(1);
+        let hash = Ends::of(&judged.packet).hash(control.limit_seed);
+        let start = (((hash >> 32) * ports as u64) >> 32) as u32;
+        let offset = start.wrapping_add(attempt).checked_rem(ports)?;
+        connection(index)?.source_port = first.wrapping_add(offset as u16);
+    }
+    Some(FOLLOWS)
+}
+
+/// Makes the connection at a place valid, and the packet follow it; [`AFFINITY`] where its client is to keep the
+/// target. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_begin(cpu: u32, index: u32) -> u32 {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+        return CONNECTION;
+    };
+    begin(control, index, judged, forwarding).unwrap_or(CONNECTION)
+}
+
+#[inline(always)]
+fn begin(control: &Control, index: u32, judged: &Judged, forwarding: &mut Forwarding) -> Option<u32> {
+    let (_, now) = clock(control);
+    let (made, packet) = (connection(index)?, &judged.packet);
+    let hash = made.hash(control.limit_seed);
+    let state = next_state(phase::HALF_OPEN, Direction::Forward, packet.protocol, packet.tcp_flags);
+    tag(index)?.store(Tag::new(hash, state, made.deadline(state, now)).0);
+    account::target_opened(judged.cpu, made.slot);
+    translate(made, Direction::Forward, forwarding);
+    follow(index, Direction::Forward, now, judged)?;
+    Some(if pool::entry(judged)?.affinity == 0 { CONNECTION } else { AFFINITY })
+}
+
+/// Writes the connection, whose tag says that it is being made.
+#[inline(always)]
+fn write(
+    control: &Control,
+    index: u32,
+    pool: &PoolEntry,
+    judged: &Judged,
+    forwarding: &Forwarding,
+) -> Option<()> {
+    let packet = &judged.packet;
+    let ends = Ends::of(packet);
+    let (_, now) = clock(control);
+    let made = connection(index)?;
+    made.client = packet.source;
+    made.service = packet.destination;
+    made.client_port = ends.source_port;
+    made.service_port = ends.port;
+    made.protocol = packet.protocol;
+    made.family = packet.family;
+    made.mss = pool.mss;
+    made.counter = judged.counter;
+    made.slot = forwarding.slot;
+    let [established, half_open, closing, answered, unanswered] = pool.timeouts;
+    let is_tcp = packet.protocol == protocol::TCP;
+    made.idle = if is_tcp { established } else { answered };
+    made.half_open = if is_tcp { half_open } else { unanswered };
+    made.closing = closing;
+    made.target = forwarding.target;
+    // Of ICMP echo the identifier stands for the client's port, and the target has none.
+    let keeps_port = forwarding.ports == 0 || ends.port == 0 || packet.protocol == protocol::SCTP;
+    made.target_port = if keeps_port { ends.port } else { forwarding.ports as u16 };
+    made.source_port = ends.source_port;
+    if pool.ports[0] == 0 {
+        made.source = packet.source;
+    } else {
+        made.source = forwarding.source;
+    }
+    made.opened = now;
+    // SAFETY: words of the connection that `made` borrows; volatile, or the compiler zeroes them by a loop over
+    // bytes.
+    unsafe {
+        core::ptr::write_volatile(&raw mut made.packets, 0);
+        core::ptr::write_volatile(&raw mut made.bytes, 0);
+        core::ptr::write_volatile(&raw mut made.return_packets, 0);
+        core::ptr::write_volatile(&raw mut made.return_bytes, 0);
+    }
+    Some(())
+}
+
+/// How gladly a place is given to a connection with this hash: lower is gladder, `u32::MAX` never.
+#[inline(always)]
+fn reluctance(tag: Tag, hash: u64, now: u32) -> u32 {
+    if tag.is_free(now) {
+        // One of the same hash must not be left beside it: see `with_hash`.
+        return if tag.0 != 0 && tag.has(hash) { 0 } else { 1 + (tag.0 != 0) as u32 };
+    }
+    let phase = tag.phase();
+    if phase == phase::OPEN || phase == phase::CLAIMED { u32::MAX } else { 16 + tag.left(now) }
+}
+
+/// Takes a place for the connection, or the affinity, of the packet that this CPU judges: its element, or
+/// [`NONE`]. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_claim(cpu: u32, kind: u32) -> u32 {
+    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return NONE };
+    claim(control, kind, judged).unwrap_or(NONE)
+}
+
+#[inline(always)]
+fn claim(control: &Control, kind: u32, judged: &Judged) -> Option<u32> {
+    let hash = if kind == AFFINITY {
+        let ends = Ends::of_affinity(&judged.packet, pool::entry(judged)?.affinity_key);
+        let hash = ends.hash(control.limit_seed);
+        let known = find(&ends, hash, judged)?;
+        if known != NONE {
+            return Some(known);
+        }
+        hash
+    } else {
+        Ends::of(&judged.packet).hash(control.limit_seed)
+    };
+    let [first, second] = sets(hash, TRACK_SETS.load() - 1);
+    let (_, now) = clock(control);
+    let (mut best, mut least) = (NONE, u32::MAX);
+    let mut i = 0;
+    while i < PLACES {
+        let set = if i < WAYS { first } else { second };
+        let words = maps::TRACK_TAGS.get(set)?;
+        let reluctance = reluctance(Tag(words[(i % WAYS) as usize]), hash, now);
+        if reluctance < least {
+            (best, least) = (set * WAYS + i % WAYS, reluctance);
+        }
+        (best, least) = (judged.forgotten(best), judged.forgotten(least));
+        i += 1;
+    }
+    if best == NONE {
+        return Some(NONE);
+    }
+    let word = tag(best)?;
+    let old = Tag(word.load());
+    let evicts = reluctance(old, hash, now) >= 16;
+    if reluctance(old, hash, now) == u32::MAX || !word.replace(old.0, Tag::CLAIMED.0) {
+        telemetry(judged.cpu, Telemetry::LimitContended, 1);
+        return Some(NONE);
+    }
+    if old.0 != 0 {
+        let gone = connection(best)?;
+        if evicts {
+            account::target_evicted(judged.cpu, gone.slot);
+        }
+        forget_return(control, gone, best)?;
+    }
+    Some(best)
+}
+
+/// Takes out the word by which the packets of an old connection's target found it.
+#[inline(always)]
+fn forget_return(control: &Control, gone: &Tracked, index: u32) -> Option<()> {
+    let hash = gone.return_hash(control.limit_seed);
+    let [first, second] = sets(hash, TRACK_SETS.load() - 1);
+    let named = hash >> 32 << 32 | (index.wrapping_add(1)) as u64;
+    let mut way = with_hash(maps::TRACK_RETURNS.get(first)?, hash);
+    let mut set = first;
+    if way == NONE {
+        way = with_hash(maps::TRACK_RETURNS.get(second)?, hash);
+        set = second;
+    }
+    if way != NONE {
+        return_word(set, way)?.replace(named, 0);
+    }
+    Some(())
+}
+
+/// The way back is free.
+const FREE: u32 = 1;
+/// Another connection has it.
+const TAKEN: u32 = 2;
+
+/// Makes the packets of a target find the connection that is being made at a place: [`FOLLOWS`], or not: then
+/// another connection has the same ends there, or no place is left. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_place_return(cpu: u32, index: u32) -> u32 {
+    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return TAKEN };
+    place_return(control, index, judged).unwrap_or(TAKEN)
+}
+
+/// What a word of the returns is to the connection that is being made at `index`: [`FREE`], [`TAKEN`] or
+/// [`FOLLOWS`], which is another's or its own. A global function, as above: in the loops that ask it the verifier
+/// would follow each way through it anew.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_look(cpu: u32, set: u32, way: u32, index: u32) -> u32 {
+    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return TAKEN };
+    look(control, set, way, index, judged).unwrap_or(TAKEN)
+}
+
+#[inline(always)]
+fn look(control: &Control, set: u32, way: u32, index: u32, judged: &Judged) -> Option<u32> {
+    let word = return_word(set, way)?.load();
+    let hash = connection(index)?.return_hash(control.limit_seed);
+    let other = judged.forgotten((word as u32).wrapping_sub(1));
+    if word == 0 {
+        return Some(FREE);
+    }
+    if other == index || (word ^ hash) >> 32 != 0 {
+        return Some(FOLLOWS);
+    }
+    let (_, now) = clock(control);
+    let Some(found) = connection(other) else { return Some(FREE) };
+    let stale = found.return_hash(control.limit_seed) != hash || Tag(tag(other)?.load()).is_free(now);
+    Some(if stale { FREE } else { TAKEN })
+}
+
+/// Whether a word of the returns names a connection that is over, or another one by now: 1 if so. A global
+/// function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_is_stale(cpu: u32, set: u32, way: u32) -> u32 {
+    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return 0 };
+    is_stale(control, set, way, judged).unwrap_or(0)
+}
+
+#[inline(always)]
+fn is_stale(control: &Control, set: u32, way: u32, judged: &Judged) -> Option<u32> {
+    let word = return_word(set, way)?.load();
+    let index = judged.forgotten((word as u32).wrapping_sub(1));
+    let Some(found) = connection(index) else { return Some(1) };
+    let (_, now) = clock(control);
+    let another = (found.return_hash(control.limit_seed) ^ word) >> 32 != 0;
+    Some((another || Tag(tag(index)?.load()).is_free(now)) as u32)
+}
+
+#[inline(always)]
+fn place_return(control: &Control, index: u32, judged: &Judged) -> Option<u32> {
+    let hash = connection(index)?.return_hash(control.limit_seed);
+    let [first, second] = sets(hash, TRACK_SETS.load() - 1);
+    let mut free = NONE;
+    let mut i = 0;
+    while i < PLACES {
+        let set = if i < WAYS { first } else { second };
+        let said = gateway_look(judged.cpu, set, i, index);
+        if said == TAKEN {
+            return Some(TAKEN);
+        }
+        if said == FREE && free == NONE {
+            free = i;
+        }
+        free = judged.forgotten(free);
+        i += 1;
+    }
+    let mut way = 0;
+    while way < WAYS && free == NONE {
+        if gateway_is_stale(judged.cpu, first, way) != 0 {
+            free = way;
+        }
+        way += 1;
+    }
+    if free >= PLACES {
+        telemetry(judged.cpu, Telemetry::TrackedRefused, 1);
+        return Some(TAKEN);
+    }
+    let word = return_word(if free < WAYS { first } else { second }, free)?;
+    let old = word.load();
+    let named = hash >> 32 << 32 | index.wrapping_add(1) as u64;
+    if !word.replace(old, named) {
+        return Some(TAKEN);
+    }
+    // Another CPU may have placed the same ends meanwhile: then it is neither's.
+    let mut i = 0;
+    while i < PLACES {
+        let set = if i < WAYS { first } else { second };
+        if gateway_look(judged.cpu, set, i, index) == TAKEN {
+            word.replace(named, 0);
+            return Some(TAKEN);
+        }
+        i += 1;
+    }
+    Some(FOLLOWS)
+}
+
+/// Whether the packet's client keeps a target for its connections to the pool: [`FOLLOWS`] if so, and this CPU's
+/// [`Forwarding`] then names it. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_affinity(cpu: u32) -> u32 {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+        return NONE;
+    };
+    affinity(control, judged, forwarding).unwrap_or(NONE)
+}
+
+#[inline(always)]
+fn affinity(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> Option<u32> {
+    let pool = pool::entry(judged)?;
+    if pool.affinity == 0 {
+        return Some(NONE);
+    }
+    let ends = Ends::of_affinity(&judged.packet, pool.affinity_key);
+    let index = find(&ends, ends.hash(control.limit_seed), judged)?;
+    if index == NONE {
+        return Some(NONE);
+    }
+    let (now_ns, now) = clock(control);
+    let found = connection(index)?;
+    let kept = Tag(tag(index)?.load()).is_live(now)
+        && takes(state_of(found.slot)?, found.target, found.target_port, now_ns);
+    if !kept {
+        return Some(NONE);
+    }
+    forwarding.target = found.target;
+    forwarding.source = found.source;
+    forwarding.slot = found.slot;
+    forwarding.ports = found.target_port as u32;
+    Some(FOLLOWS)
+}
+
+/// Keeps the client of a new connection with its target, at a place of its own. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_keep(cpu: u32, index: u32, place: u32) -> u32 {
+    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return NONE };
+    keep(control, index, place, judged).map_or(NONE, |()| FOLLOWS)
+}
+
+#[inline(always)]
+fn keep(control: &Control, index: u32, place: u32, judged: &Judged) -> Option<()> {
+    let pool = pool::entry(judged)?;
+    let (_, now) = clock(control);
+    let hash = Ends::of_affinity(&judged.packet, pool.affinity_key).hash(control.limit_seed);
+    let (opened, kept, word) = (connection(index)?, connection(place)?, tag(place)?);
+    word.store(Tag::CLAIMED.0);
+    kept.client = judged.packet.source;
+    kept.service[0] = pool.affinity_key;
+    kept.service[1] = 0;
+    kept.client_port = 0;
+    kept.service_port = 0;
+    kept.protocol = TRACKED_AFFINITY;
+    kept.family = opened.family;
+    kept.counter = opened.counter;
+    kept.slot = opened.slot;
+    kept.idle = pool.affinity;
+    kept.half_open = pool.affinity;
+    kept.closing = pool.affinity;
+    kept.target = opened.target;
+    kept.source = opened.source;
+    kept.target_port = opened.target_port;
+    kept.source_port = 0;
+    kept.opened = now;
+    // Not open: where room is short it gives way before a connection does.
+    word.store(Tag::new(hash, phase::ANSWERED, kept.deadline(phase::ANSWERED, now)).0);
+    Some(())
+}

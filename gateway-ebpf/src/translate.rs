@@ -1,0 +1,224 @@
+//! Addresses and ports of a packet are exchanged, and its checksums follow (RFC 1624, equation 3).
+//!
+//! At XDP the frame is written directly. At tc that would not do: a checksum may be half made there, for the
+//! device to finish, or known to the kernel for the whole packet; the kernel's helpers know which.
+
+use crate::frame::Bytes;
+use crate::pipeline::Judged;
+use crate::pool::Forwarding;
+use crate::rewrite::changed;
+use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR};
+use aya_ebpf::helpers::{bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes};
+use core::ffi::c_void;
+use gateway_common::packet::{Packet, flags, protocol};
+use gateway_common::parse::Header;
+use gateway_common::parse::checksum::fold16;
+
+/// What is different behind the translation: one's complement sums of new and inverted old words, host order.
+struct Change {
+    /// Of the addresses.
+    addresses: u32,
+    /// Of the ports, or of ICMP's identifier.
+    ports: u32,
+}
+
+impl Change {
+    #[inline(always)]
+    fn of(packet: &Packet, forwarding: &Forwarding) -> Change {
+        let addresses = exchanged(packet.source, forwarding.source, packet.family)
+            + exchanged(packet.destination, forwarding.target, packet.family);
+        let ports = halves(forwarding.ports) + halves(!ports_of(packet));
+        Change { addresses, ports }
+    }
+}
+
+/// Whether the packet has a transport header whose ports, or identifier, are exchanged.
+#[inline(always)]
+fn has_ports(packet: &Packet) -> bool {
+    packet.flags & (flags::HAS_PORTS | flags::HAS_ICMP) != 0 && packet.flags & flags::LATER_FRAGMENT == 0
+}
+
+/// The ports as a connection knows them: [`gateway_common::track::ports`].
+#[inline(always)]
+fn ports_of(packet: &Packet) -> u32 {
+    let (source_port, port) = gateway_common::track::ports(packet);
+    (source_port as u32) << 16 | port as u32
+}
+
+#[inline(always)]
+fn halves(word: u32) -> u32 {
+    (word >> 16) + (word & 0xffff)
+}
+
+#[inline(always)]
+fn words(word: u64) -> u32 {
+    halves((word >> 32) as u32) + halves(word as u32)
+}
+
+#[inline(always)]
+fn exchanged(old: [u64; 2], new: [u64; 2], family: u8) -> u32 {
+    if family == 6 {
+        words(new[0]) + words(!old[0]) + words(new[1]) + words(!old[1])
+    } else {
+        halves((new[0] >> 32) as u32) + halves(!(old[0] >> 32) as u32)
+    }
+}
+
+/// Where a transport checksum stands, from the transport header; what is not known has none that addresses
+/// count in.
+#[inline(always)]
+fn checksum_offset(packet: &Packet) -> Option<u32> {
+    match (packet.protocol, packet.family) {
+        (protocol::TCP, _) => Some(16),
+        (protocol::UDP, _) => Some(6),
+        (protocol::ICMP, 4) | (protocol::ICMPV6, 6) => Some(2),
+        _ => None,
+    }
+}
+
+/// Whether addresses count in the transport checksum: all but ICMP for IPv4.
+#[inline(always)]
+fn has_pseudo_header(packet: &Packet) -> bool {
+    packet.protocol != protocol::ICMP
+}
+
+/// A checksum after these changes.
+#[inline(always)]
+fn summed(checksum: u16, change: u32) -> u16 {
+    changed(checksum, 0xffff, fold16(change))
+}
+
+/// Translates a frame at XDP.
+#[inline(always)]
+pub fn translate_frame(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> Option<()> {
+    let packet = &judged.packet;
+    let change = Change::of(packet, forwarding);
+    let l3 = packet.l3_offset as u32;
+    if packet.family == 6 {
+        let ip = bytes.header::<40>(l3)?;
+        ip.put32::<8>((forwarding.source[0] >> 32) as u32);
+        ip.put32::<12>(forwarding.source[0] as u32);
+        ip.put32::<16>((forwarding.source[1] >> 32) as u32);
+        ip.put32::<20>(forwarding.source[1] as u32);
+        ip.put32::<24>((forwarding.target[0] >> 32) as u32);
+        ip.put32::<28>(forwarding.target[0] as u32);
+        ip.put32::<32>((forwarding.target[1] >> 32) as u32);
+        ip.put32::<36>(forwarding.target[1] as u32);
+    } else {
+        let ip = bytes.header::<20>(l3)?;
+        ip.put32::<12>((forwarding.source[0] >> 32) as u32);
+        ip.put32::<16>((forwarding.target[0] >> 32) as u32);
+        ip.put16::<10>(summed(ip.be16::<10>(), change.addresses));
+    }
+    if !has_ports(packet) {
+        return Some(());
+    }
+    let l4 = packet.l4_offset as u32;
+    let pseudo = if has_pseudo_header(packet) { change.addresses } else { 0 };
+    let all = pseudo + change.ports;
+    match packet.protocol {
+        protocol::TCP => {
+            let tcp = bytes.header::<20>(l4)?;
+            tcp.put32::<0>(forwarding.ports);
+            tcp.put16::<16>(summed(tcp.be16::<16>(), all));
+        }
+        protocol::UDP => {
+            let udp = bytes.header::<8>(l4)?;
+            udp.put32::<0>(forwarding.ports);
+            let old = udp.be16::<6>();
+            if old != 0 {
+                let new = summed(old, all);
+                // 0 would say that there is none (RFC 768).
+                udp.put16::<6>(if new == 0 { 0xffff } else { new });
+            }
+        }
+        // Its CRC covers the ports, which stay.
+        protocol::SCTP => {}
+        _ => {
+            let icmp = bytes.header::<4>(l4)?;
+            icmp.put16::<2>(summed(icmp.be16::<2>(), all));
+            if is_echo(packet) {
+                bytes.header::<8>(l4)?.put16::<4>(identifier(forwarding));
+            }
+        }
+    }
+    Some(())
+}
+
+/// Whether an ICMP packet has an identifier.
+#[inline(always)]
+fn is_echo(packet: &Packet) -> bool {
+    let kind = packet.port >> 8;
+    if packet.family == 6 { kind == 128 || kind == 129 } else { kind == 8 || kind == 0 }
+}
+
+/// The identifier that it leaves with: one of its ports, the other is 0.
+#[inline(always)]
+fn identifier(forwarding: &Forwarding) -> u16 {
+    (forwarding.ports >> 16 | forwarding.ports) as u16
+}
+
+/// Translates a packet at tc.
+#[inline(always)]
+pub fn translate_skb(context: *mut __sk_buff, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
+    let packet = &judged.packet;
+    let change = Change::of(packet, forwarding);
+    let (l3, l4) = (packet.l3_offset as u32, packet.l4_offset as u32);
+    let addresses = fold16(change.addresses).to_be() as u64;
+    let (family, protocol) = (packet.family, packet.protocol);
+    if has_ports(packet)
+        && let Some(offset) = checksum_offset(packet)
+    {
+        let at = l4.wrapping_add(offset);
+        let mangled = if protocol == protocol::UDP { BPF_F_MARK_MANGLED_0 as u64 } else { 0 };
+        let pseudo = mangled | BPF_F_PSEUDO_HDR as u64;
+        let ports = fold16(change.ports).to_be() as u64;
+        // SAFETY: the program's own context; the helper checks the offset.
+        unsafe {
+            if has_pseudo_header(packet) && bpf_l4_csum_replace(context, at, 0, addresses, pseudo) != 0 {
+                return None;
+            }
+            if bpf_l4_csum_replace(context, at, 0, ports, mangled) != 0 {
+                return None;
+            }
+        }
+        if protocol == protocol::TCP || protocol == protocol::UDP {
+            judged.headers[0] = forwarding.ports.to_be();
+            store(context, l4, judged, 4)?;
+        } else if is_echo(packet) {
+            judged.headers[0] = identifier(forwarding).to_be() as u32;
+            store(context, l4.wrapping_add(4), judged, 2)?;
+        }
+    }
+    put(judged, 0, forwarding.source);
+    if family == 6 {
+        put(judged, 4, forwarding.target);
+        return store(context, l3.wrapping_add(8), judged, 32);
+    }
+    judged.headers[1] = ((forwarding.target[0] >> 32) as u32).to_be();
+    // SAFETY: as above.
+    if unsafe { bpf_l3_csum_replace(context, l3.wrapping_add(10), 0, addresses, 0) } != 0 {
+        return None;
+    }
+    store(context, l3.wrapping_add(12), judged, 8)
+}
+
+/// An address, as it is written, into the scratch words from `at` on.
+#[inline(always)]
+fn put(judged: &mut Judged, at: usize, [high, low]: [u64; 2]) {
+    let words: *mut u32 = (&raw mut judged.headers).cast();
+    let parts = [(high >> 32) as u32, high as u32, (low >> 32) as u32, low as u32];
+    for (i, part) in parts.into_iter().enumerate() {
+        // SAFETY: `at` is a constant, and below 12; volatile keeps the compiler from calling a loop over bytes.
+        unsafe { core::ptr::write_volatile(words.add(at + i), part.to_be()) };
+    }
+}
+
+/// Writes bytes of the scratch words into the packet.
+#[inline(always)]
+fn store(context: *mut __sk_buff, offset: u32, judged: &Judged, length: u32) -> Option<()> {
+    let from: *const c_void = (&raw const judged.headers).cast();
+    // SAFETY: the program's own context, and `length` bytes of this CPU's element, which has 60.
+    let done = unsafe { bpf_skb_store_bytes(context, offset, from, length, 0) };
+    if done == 0 { Some(()) } else { None }
+}
