@@ -106,7 +106,7 @@ pub fn targets(policy: Option<&Policy>) -> Targets {
         let built = PoolTables::build(&policy.pools, &PoolTables::default());
         let table = |(name, pool): (&String, &gateway_user::policy::Pool)| {
             let names: Vec<_> = pool.targets.keys().cloned().collect();
-            let table = built.pool(name)?;
+            let table = built.tables(name).first()?;
             let elements = (0..table.size()).filter_map(|i| built.element(table, i));
             Some((name.clone(), elements.map(|place| names[usize::from(place)].clone()).collect()))
         };

@@ -14,8 +14,9 @@
 //!                    6 source IPv4 lengths · 7 destination IPv4 lengths
 //!                    8..11 source IPv6 lengths · 11..14 destination IPv6 lengths
 //!                    14 HeaderMore · 15 HeaderAttributes
-//! tables:            source prefixes · destination prefixes · combinations · label merges (hash
-//!                    tables, 2 slots a line) · label prefixes (`intervals`)
+//! tables:            source prefixes · destination prefixes · combinations · label merges · addresses
+//!                    of translating pools' targets (hash tables, 2 slots a line) · label prefixes
+//!                    (`intervals`)
 //! arrays:            combination list (2 a line) · routes (2 a line) · limits (1 a line) ·
 //!                    pools (1 a line) · targets (1 a line) · Maglev tables (32 a line) ·
 //!                    label-set keys (8 a line) · port, length, flow-label and VLAN classes (32 a line) ·
@@ -220,7 +221,7 @@ pub struct Combination {
     pub mask: [u64; 3],
 }
 
-/// What only policies with labels, limits, VLANs or ICMP types need.
+/// What only policies with labels, limits, VLANs, ICMP types or pools need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct HeaderMore {

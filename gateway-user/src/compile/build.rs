@@ -10,8 +10,11 @@ use super::pool_tables::PoolTables;
 use super::pools::{self, Pools};
 use super::sets::{self, Lists, Selection};
 use super::{Surroundings, combinations, prefix, ranges, routes, table};
-use crate::policy::{Policy, Range};
-use gateway_common::abi::{ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, ACTIVE_UNMEMOIZABLE, ACTIVE_VARIANTS, Line};
+use crate::policy::{Action, Policy, Range};
+use gateway_common::abi::{
+    ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, ACTIVE_POOLS, ACTIVE_TRACKS, ACTIVE_UNMEMOIZABLE, ACTIVE_VARIANTS,
+    Line,
+};
 use gateway_common::image::{
     ATTRIBUTES_LINE, HEADER_LINES, HeaderAttributes, HeaderHot, HeaderMore, INTERFACE_CLASS_LINE, Key,
     LENGTHS_V4_LINE, LENGTHS_V6_LINE, LimitEntry, MORE_LINE, dimension as bit,
@@ -102,6 +105,12 @@ impl<'p> Build<'p> {
         self.summary.pools = pools.entries.len().saturating_sub(1);
         self.summary.targets = pools.targets.len();
         self.pool_tables = Arc::new(tables);
+        let forwards = self.policy.routes.iter().any(|route| matches!(route.action, Action::Pool { .. }));
+        let sources = pools::target_sources(self.policy);
+        for (holds, flag) in [(forwards, ACTIVE_POOLS), (!sources.is_empty(), ACTIVE_TRACKS)] {
+            self.active_flags |= if holds { flag } else { 0 };
+        }
+        self.table(Section::TargetSources, "addresses of targets", &sources);
         pools
     }
 

@@ -58,10 +58,10 @@ pub enum Problem {
     },
     /// A target that this node would not know what address to write to from.
     #[error(
-        "packets for target `{target}` have no source for their outer header, since this node's routing \
+        "packets for target `{target}` have no source of this node's, since its routing \
          knows no way to {address}: add that route, or name a `source` of its family in the pool"
     )]
-    NoOuterSource {
+    NoSource {
         /// The target's name: `web/v1`.
         target: String,
         /// Its address.

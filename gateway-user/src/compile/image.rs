@@ -62,10 +62,12 @@ pub enum Section {
     Targets,
     /// Maglev tables.
     MaglevTables,
+    /// Addresses of translating pools' targets.
+    TargetSources,
 }
 
 /// How many sections there are.
-pub const SECTIONS: usize = 23;
+pub const SECTIONS: usize = 24;
 
 /// Lines of a header.
 pub(super) type Header = [Line; HEADER_LINES as usize];
@@ -174,6 +176,7 @@ impl Image {
             icmp_type_classes: place(Section::IcmpTypeClasses),
             icmp_code_classes: place(Section::IcmpCodeClasses),
             pools: place(Section::Pools),
+            target_sources: table(Section::TargetSources),
             ..template
         };
         let template: HeaderAttributes = bytemuck::cast(header[ATTRIBUTES_LINE as usize]);
@@ -217,7 +220,8 @@ impl Image {
 
     /// The flags that stand beside the header's line in [`gateway_common::abi::Control::active`]:
     /// [`gateway_common::abi::ACTIVE_VARIANTS`], [`gateway_common::abi::ACTIVE_UNMEMOIZABLE`],
-    /// [`gateway_common::abi::ACTIVE_CHECKSUMS`].
+    /// [`gateway_common::abi::ACTIVE_CHECKSUMS`], [`gateway_common::abi::ACTIVE_PER_SOURCE`],
+    /// [`gateway_common::abi::ACTIVE_TRACKS`], [`gateway_common::abi::ACTIVE_POOLS`].
     #[must_use]
     pub fn active_flags(&self) -> u64 {
         self.active_flags

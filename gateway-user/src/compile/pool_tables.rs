@@ -4,10 +4,11 @@
 //! policies change, and their lines are shared by all images.
 
 use super::maglev;
-use crate::policy::Pool;
+use crate::policy::{Pool, Target};
 use gateway_common::abi::Line;
 use gateway_common::image::u16_at;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Elements in a line.
@@ -16,14 +17,23 @@ const IN_LINE: usize = 32;
 /// The tables of a policy's pools.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolTables {
-    pools: BTreeMap<String, PoolTable>,
+    pools: BTreeMap<String, OfPool>,
     lines: Arc<Vec<Line>>,
 }
 
-/// The table of a pool.
+/// The tables of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum OfPool {
+    /// One for all packets.
+    Whole(PoolTable),
+    /// Of a pool that translates, for IPv4 and for IPv6: addresses are exchanged for such of their family.
+    ByFamily([PoolTable; 2]),
+}
+
+/// A table of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolTable {
-    /// Names and weights, in the order of the pool.
+    /// Names and weights, in the order of the pool; those of the other family with weight 0.
     members: Vec<(String, u16)>,
     /// First line among those of all tables.
     first_line: u32,
@@ -40,31 +50,47 @@ impl PoolTables {
         let mut lines = Vec::new();
         let mut tables = BTreeMap::new();
         for (name, pool) in pools {
-            let members = members(pool);
-            let first_line = lines.len() as u32;
-            let table = match before.pools.get(name).filter(|table| table.members == members) {
-                Some(table) => {
+            let known = before.pools.get(name).map(OfPool::tables).unwrap_or_default();
+            let mut table = |of: fn(IpAddr) -> bool| {
+                let members = members(pool, of);
+                let first_line = lines.len() as u32;
+                if let Some(table) = known.iter().find(|table| table.members == members) {
                     lines.extend_from_slice(before.lines_of(table));
-                    PoolTable { first_line, ..table.clone() }
+                    return PoolTable { first_line, ..table.clone() };
                 }
-                None => {
-                    let elements = maglev::table(&members);
-                    let mut counts = vec![0; members.len()];
-                    elements.iter().for_each(|place| counts[usize::from(*place)] += 1);
-                    lines.extend(elements.chunks(IN_LINE).map(line));
-                    PoolTable { members, first_line, size: elements.len() as u32, counts }
-                }
+                let elements = maglev::table(&members);
+                let mut counts = vec![0; members.len()];
+                elements.iter().for_each(|place| counts[usize::from(*place)] += 1);
+                lines.extend(elements.chunks(IN_LINE).map(line));
+                PoolTable { members, first_line, size: elements.len() as u32, counts }
             };
-            tables.insert(name.clone(), table);
+            let of_pool = if pool.forward.dnat().is_some() {
+                OfPool::ByFamily([table(|address| address.is_ipv4()), table(|address| address.is_ipv6())])
+            } else {
+                OfPool::Whole(table(|_| true))
+            };
+            tables.insert(name.clone(), of_pool);
         }
         let lines = if tables == before.pools { Arc::clone(&before.lines) } else { Arc::new(lines) };
         PoolTables { pools: tables, lines }
     }
 
-    /// The table of a pool.
+    /// The table by which a pool finds targets of this one's family.
     #[must_use]
-    pub fn pool(&self, name: &str) -> Option<&PoolTable> {
-        self.pools.get(name)
+    pub fn table_for(&self, name: &str, target: IpAddr) -> Option<&PoolTable> {
+        match (self.pools.get(name)?, target) {
+            (OfPool::Whole(table), _) => Some(table),
+            (OfPool::ByFamily([table, _]), IpAddr::V4(_)) | (OfPool::ByFamily([_, table]), IpAddr::V6(_)) => {
+                Some(table)
+            }
+        }
+    }
+
+    /// The tables of a pool: one for all packets, or of a pool that translates one for IPv4 and one for
+    /// IPv6.
+    #[must_use]
+    pub fn tables(&self, name: &str) -> &[PoolTable] {
+        self.pools.get(name).map(OfPool::tables).unwrap_or_default()
     }
 
     /// An element of one of these tables: the target's place in the order of the pool. Nothing behind the
@@ -88,6 +114,15 @@ impl PoolTables {
     }
 }
 
+impl OfPool {
+    fn tables(&self) -> &[PoolTable] {
+        match self {
+            OfPool::Whole(table) => std::slice::from_ref(table),
+            OfPool::ByFamily(tables) => tables,
+        }
+    }
+}
+
 impl PoolTable {
     /// First line among those of all tables.
     pub(super) fn first_line(&self) -> u32 {
@@ -107,8 +142,10 @@ impl PoolTable {
     }
 }
 
-fn members(pool: &Pool) -> Vec<(String, u16)> {
-    pool.targets.iter().map(|(name, target)| (name.clone(), target.weight)).collect()
+/// Names and weights, of others than `are` weight 0: they are as if they were not there.
+fn members(pool: &Pool, are: fn(IpAddr) -> bool) -> Vec<(String, u16)> {
+    let weight = |target: &Target| if are(target.address) { target.weight } else { 0 };
+    pool.targets.iter().map(|(name, target)| (name.clone(), weight(target))).collect()
 }
 
 /// A line of elements, as [`gateway_common::image::u16_at`] reads it.

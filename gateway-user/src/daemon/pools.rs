@@ -9,6 +9,7 @@ use crate::policy::{Action, Forward, OuterSource, Policy, Pool, hash_name};
 use gateway_common::abi::Count;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 const MILLION: u64 = 1_000_000;
@@ -112,10 +113,9 @@ impl Governor {
     }
 
     fn pool_info(&self, live: &Live, name: &str, pool: &Pool, routes: Vec<String>) -> PoolInfo {
-        let table = live.pools.as_ref().and_then(|tables| tables.pool(name));
         // Of a pool of which no target takes packets, every share is 0.
-        let share = |place: usize| {
-            let table = table?;
+        let share = |place: usize, address: IpAddr| {
+            let table = live.pools.as_ref()?.table_for(name, address)?;
             let count = u64::from(*table.counts().get(place)?);
             u32::try_from(count * MILLION / u64::from(table.size().max(1))).ok()
         };
@@ -123,16 +123,16 @@ impl Governor {
             let Count { packets, bytes } = self.sent_to(name, target);
             TargetInfo {
                 name: target.clone(),
-                address: of_target.address.to_string(),
+                address: of_target.to_string(),
                 weight: live.weights.get(&target_name(name, target)).copied().unwrap_or(of_target.weight),
                 policy_weight: of_target.weight,
-                share_ppm: share(place),
+                share_ppm: share(place, of_target.address),
                 sent: Counts { packets, bytes },
             }
         };
         let port = match pool.forward {
             Forward::Gue { port, .. } => Some(port),
-            Forward::Ipip { .. } | Forward::L2 => None,
+            Forward::Ipip { .. } | Forward::L2 | Forward::Dnat(_) => None,
         };
         let sources = pool.forward.source().unwrap_or_default();
         PoolInfo {

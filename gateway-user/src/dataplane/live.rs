@@ -120,22 +120,22 @@ fn sections_of(hot: &HeaderHot, more: &HeaderMore, attributes: &HeaderAttributes
     set(Section::FlowLabelClasses, array(attributes.flow_label, FLOW_LABELS, size_of::<u16>()));
     set(Section::TtlClasses, array(attributes.ttl, BYTES, size_of::<u8>()));
     set(Section::Pools, array(more.pools, more.pool_count, size_of::<PoolEntry>()));
+    set(Section::TargetSources, table(more.target_sources));
     sections
 }
 
-/// Where targets and tables lie: one pool's behind the other's, in the pools' order.
+/// Where targets and tables lie: those of all pools together.
 fn parts_of_pools(pools: &[PoolEntry]) -> [Region; 2] {
-    let mut parts = [Region::default(); 2];
-    for pool in pools {
-        let lines = [(pool.targets, pool.count.into()), (pool.table, pool.size.div_ceil(TABLE_ELEMENTS))];
-        for (part, (first, len)) in parts.iter_mut().zip(lines).filter(|(_, (_, len))| *len > 0) {
-            if part.len == 0 {
-                part.first = first;
-            }
-            part.len = part.len.saturating_add(len);
-        }
-    }
-    parts
+    let targets = pools.iter().map(|pool| (pool.targets, u32::from(pool.count)));
+    let tables = pools.iter().flat_map(|pool| [(pool.table, pool.size), (pool.table6, pool.size6)]);
+    [spanned(targets), spanned(tables.map(|(first, size)| (first, size.div_ceil(TABLE_ELEMENTS))))]
+}
+
+/// From the first line of these (first, length) to their last.
+fn spanned(parts: impl Iterator<Item = (u32, u32)>) -> Region {
+    let ends = parts.filter(|(_, len)| *len > 0).map(|(first, len)| (first, first.saturating_add(len)));
+    let all = ends.reduce(|(first, end), part| (first.min(part.0), end.max(part.1)));
+    all.map_or_else(Region::default, |(first, end)| Region { first, len: end - first })
 }
 
 #[cfg(test)]
@@ -166,6 +166,7 @@ mod tests {
             icmp_type_classes: 3_600,
             pools: 3_700,
             pool_count: 4,
+            target_sources: TableRef { base: 3_800, mask: 1 },
             ..HeaderMore::default()
         };
         let attributes = HeaderAttributes {
@@ -192,6 +193,7 @@ mod tests {
         assert_eq!(at(Section::VlanClasses), (3_400, 128));
         assert_eq!(at(Section::IcmpTypeClasses), (3_600, 4));
         assert_eq!(at(Section::Pools), (3_700, 4));
+        assert_eq!(at(Section::TargetSources), (3_800, 2));
         assert_eq!(at(Section::IcmpCodeClasses), (0, 0));
         assert_eq!(at(Section::TcpFlagClasses), (0, 0));
         assert_eq!(at(Section::LengthClasses), (4_000, 2_048));
@@ -206,10 +208,17 @@ mod tests {
         let pool =
             |targets, count, table, size| PoolEntry { targets, count, table, size, ..PoolEntry::default() };
         // Of the first no target takes packets.
-        let pools = [PoolEntry::default(), pool(90, 2, 0, 0), pool(92, 1, 500, 1), pool(93, 3, 501, 65_537)];
+        let by_family = PoolEntry { table6: 2_550, size6: 33, ..pool(96, 2, 0, 0) };
+        let pools = [
+            PoolEntry::default(),
+            pool(90, 2, 0, 0),
+            pool(92, 1, 500, 1),
+            pool(93, 3, 501, 65_537),
+            by_family,
+        ];
         let [targets, tables] = parts_of_pools(&pools);
-        assert_eq!((targets.first, targets.len), (90, 6));
-        assert_eq!((tables.first, tables.len), (500, 1 + 2_049));
+        assert_eq!((targets.first, targets.len), (90, 8));
+        assert_eq!((tables.first, tables.len), (500, 1 + 2_049 + 2));
         assert_eq!(parts_of_pools(&[]), [Region::default(); 2]);
     }
 }

@@ -1,8 +1,8 @@
 //! What changes from one policy to another.
 
+use super::pool_words::{forward_words, pool_word, target_words};
 use super::words::{
-    Word, checksums_word, decision_words, default_word, forward_words, label_word, limit_word,
-    malformed_word, match_words, pool_word, target_words,
+    Word, checksums_word, decision_words, default_word, label_word, limit_word, malformed_word, match_words,
 };
 use super::{Component, Label, Policy, Pool, Route};
 use serde::Serialize;

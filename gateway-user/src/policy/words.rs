@@ -2,17 +2,16 @@
 //! from.
 
 use super::flags::{dscp_name, flags_text};
+use super::pool_words::pool_word;
 use super::protocols::protocol_name;
 use super::units::{burst_text, connection_rate_text, duration_text, rate_text};
 use super::{
-    Action, Component, Default, Forward, Fragment, KeyLengths, Label, LabelTest, Limit, Malformed, Match,
-    Over, Per, Policy, Pool, Quantity, Range, Route, RouteLimit, SynCookies, Target, TcpFlags, hash_name,
+    Action, Component, Default, Fragment, KeyLengths, Label, LabelTest, Limit, Malformed, Match, Over, Per,
+    Policy, Quantity, Range, Route, RouteLimit, SynCookies, TcpFlags,
 };
-use gateway_common::image::HashOver;
 use gateway_common::reason::Reason;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
-use std::net::IpAddr;
 
 /// A value in a document's words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +31,7 @@ pub enum Word {
 }
 
 impl Word {
-    fn plain(text: &str) -> Word {
+    pub(super) fn plain(text: &str) -> Word {
         Word::Plain(text.to_owned())
     }
 
@@ -250,54 +249,6 @@ pub(super) fn label_word(label: &Label) -> Word {
         Some(file) => Word::Map(vec![("file", Word::Text(file.path.clone()))]),
         None => Word::List(label.prefixes.iter().map(|prefix| Word::Text(prefix.to_string())).collect()),
     }
-}
-
-/// A pool.
-pub(super) fn pool_word(pool: &Pool) -> Word {
-    let target = |(name, target): (&String, &Target)| {
-        let mut words = vec![("name", Word::Text(name.clone()))];
-        words.extend(target_words(target));
-        Word::Map(words)
-    };
-    let mut words = forward_words(pool);
-    words.push(("targets", Word::List(pool.targets.iter().map(target).collect())));
-    Word::Map(words)
-}
-
-/// Four numbers with dots are nothing else to any YAML reader.
-fn address_word(address: IpAddr) -> Word {
-    match address {
-        IpAddr::V4(_) => Word::Plain(address.to_string()),
-        IpAddr::V6(_) => Word::Text(address.to_string()),
-    }
-}
-
-/// A target's keys but its name.
-pub(super) fn target_words(target: &Target) -> Vec<(&'static str, Word)> {
-    let mut words = vec![("address", address_word(target.address))];
-    if target.weight != Target::WEIGHT {
-        words.push(("weight", Word::Number(target.weight.into())));
-    }
-    words
-}
-
-/// A pool's keys but its targets.
-pub(super) fn forward_words(pool: &Pool) -> Vec<(&'static str, Word)> {
-    let mut words = vec![("forward", Word::plain(pool.forward.name()))];
-    if pool.hash != HashOver::FiveTuple {
-        words.push(("hash", Word::plain(hash_name(pool.hash))));
-    }
-    if let Forward::Gue { port, .. } = pool.forward
-        && port != Forward::GUE_PORT
-    {
-        words.push(("port", Word::Number(port.into())));
-    }
-    let sources = pool.forward.source().unwrap_or_default();
-    let sources: Vec<Word> = sources.iter().map(address_word).collect();
-    if !sources.is_empty() {
-        words.push(("source", Word::List(sources)));
-    }
-    words
 }
 
 /// The default's word.

@@ -1,8 +1,8 @@
 //! The canonical text of a policy, and its digest.
 
+use super::pool_words::pool_word;
 use super::words::{
     Word, checksums_word, decision_words, default_word, label_word, limit_word, malformed_word, match_words,
-    pool_word,
 };
 use super::{Label, Policy, Route};
 use sha2::{Digest, Sha256};

@@ -89,13 +89,10 @@ fn pool(random: &mut Random) -> Pool {
     for (i, address) in addresses.into_iter().enumerate() {
         let address = address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let weight = *random.pick(&[0, 1, 7, 100, 100]);
-        targets.insert(format!("target-{i}"), Target { address, weight });
+        targets.insert(format!("target-{i}"), Target { weight, ..Target::new(address) });
     }
-    Pool {
-        forward,
-        hash: *random.pick(&[HashOver::FiveTuple, HashOver::Source, HashOver::SourceDestination]),
-        targets,
-    }
+    let hash = *random.pick(&[HashOver::FiveTuple, HashOver::Source, HashOver::SourceDestination]);
+    Pool { hash, ..Pool::new(forward, targets) }
 }
 
 /// Live members of this policy's labels, each once.

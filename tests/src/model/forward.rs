@@ -81,7 +81,7 @@ pub(super) fn forwarded(
     let source = source.flatten();
     let gue_port = match pool.forward {
         Forward::Gue { port, .. } => Some(port),
-        Forward::Ipip { .. } | Forward::L2 => None,
+        Forward::Ipip { .. } | Forward::L2 | Forward::Dnat(_) => None,
     };
     let outer = match (source, gue_port) {
         (None, _) => 0,

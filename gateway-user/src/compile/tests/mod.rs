@@ -9,6 +9,7 @@ mod limits;
 mod matching;
 mod pools;
 mod properties;
+mod translation;
 
 use super::{CompileError, Image, LabelTable, Names, PoolTables, Surroundings, compile};
 use crate::policy::{Action, Default, Label, Match, Policy, PortRange, Route};

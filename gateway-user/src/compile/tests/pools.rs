@@ -18,9 +18,9 @@ use std::time::Instant;
 
 fn pool(forward: Forward, targets: &[(&str, &str, u16)]) -> Pool {
     let target = |&(name, address, weight): &(&str, &str, u16)| {
-        (name.to_owned(), Target { address: address.parse().unwrap(), weight })
+        (name.to_owned(), Target { weight, ..Target::new(address.parse().unwrap()) })
     };
-    Pool { forward, hash: HashOver::FiveTuple, targets: targets.iter().map(target).collect() }
+    Pool::new(forward, targets.iter().map(target).collect())
 }
 
 fn ipip() -> Forward {
@@ -38,14 +38,15 @@ fn policy(pools: Vec<(&str, Pool)>) -> Policy {
 }
 
 /// A pool as the kernel finds it.
-struct Read {
-    entry: PoolEntry,
-    targets: Vec<TargetEntry>,
-    table: Vec<u16>,
+pub(super) struct Read {
+    pub(super) entry: PoolEntry,
+    pub(super) targets: Vec<TargetEntry>,
+    /// The first of its tables.
+    pub(super) table: Vec<u16>,
 }
 
 impl Placed {
-    fn pool(&self, index: u16) -> Read {
+    pub(super) fn pool(&self, index: u16) -> Read {
         let more: HeaderMore = self.header(MORE_LINE);
         assert_ne!(more.pools, 0);
         let line = |line: u32| *self.arena[..].line(line).unwrap();
@@ -110,7 +111,7 @@ fn everything_that_is_wrong_is_told() {
     let mut policy =
         policy(vec![("web", pool(ipip(), &[("v1", "2001:db8::1", 1), ("v2", "2001:db8::2", 1)]))]);
     policy.routes.push(Route::new("r1", Action::Pool { pool: "wbe".into() }));
-    let lost = |name: &str, address: &str| Problem::NoOuterSource {
+    let lost = |name: &str, address: &str| Problem::NoSource {
         target: format!("web/{name}"),
         address: address.parse().unwrap(),
     };
@@ -119,13 +120,13 @@ fn everything_that_is_wrong_is_told() {
     assert_eq!(found, [lost("v1", "2001:db8::1"), lost("v2", "2001:db8::2"), unknown]);
     assert_eq!(
         found[0].to_string(),
-        "packets for target `web/v1` have no source for their outer header, since this node's routing knows \
-         no way to 2001:db8::1: add that route, or name a `source` of its family in the pool"
+        "packets for target `web/v1` have no source of this node's, since its routing knows no way to \
+         2001:db8::1: add that route, or name a `source` of its family in the pool"
     );
 
     let names: Vec<String> = (0..MAX_TARGETS).map(|i| format!("t{i}")).collect();
     let address = |i: usize| IpAddr::from([10, 0, (i >> 8) as u8, i as u8]);
-    let target = |(i, name): (usize, String)| (name, Target { address: address(i), weight: 0 });
+    let target = |(i, name): (usize, String)| (name, Target { weight: 0, ..Target::new(address(i)) });
     policy.routes.clear();
     policy.pools.get_mut("web").unwrap().targets = names.into_iter().enumerate().map(target).collect();
     let found = compiled(&policy).unwrap_err().problems;
@@ -182,9 +183,9 @@ fn any_pool() -> impl Strategy<Value = Pool> {
         let target = |(name, (host, is_v4, weight)): (String, (u32, bool, u16))| {
             let v6 = Ipv6Addr::from(0x2001_0db8_u128 << 96 | u128::from(host));
             let address = if is_v4 { Ipv4Addr::from(host).into() } else { v6.into() };
-            (name, Target { address, weight })
+            (name, Target { weight, ..Target::new(address) })
         };
-        Pool { forward, hash, targets: targets.into_iter().map(target).collect() }
+        Pool { hash, ..Pool::new(forward, targets.into_iter().map(target).collect()) }
     })
 }
 
@@ -201,6 +202,7 @@ proptest! {
                 Forward::Ipip { source } => (Way::Ipip, 0, Some(source)),
                 Forward::Gue { port, source } => (Way::Gue, port, Some(source)),
                 Forward::L2 => (Way::L2, 0, None),
+                Forward::Dnat(_) => unreachable!("none is made"),
             };
             prop_assert_eq!((entry.forward, entry.hash, entry.port), (way as u8, pool.hash as u8, port));
             let expected: Vec<TargetEntry> = pool.targets.iter().map(|(target, of)| TargetEntry {
@@ -228,10 +230,10 @@ fn weighted(weights: &[u16]) -> BTreeMap<String, u16> {
 fn table(weights: &BTreeMap<String, u16>) -> Vec<String> {
     let address = |i: usize| IpAddr::from([10, 0, (i >> 8) as u8, i as u8]);
     let target = |(i, (name, weight)): (usize, (&String, &u16))| {
-        (name.clone(), Target { address: address(i), weight: *weight })
+        (name.clone(), Target { weight: *weight, ..Target::new(address(i)) })
     };
     let targets = weights.iter().enumerate().map(target).collect();
-    let pool = Pool { forward: Forward::L2, hash: HashOver::Source, targets };
+    let pool = Pool { hash: HashOver::Source, ..Pool::new(Forward::L2, targets) };
     let names: Vec<&String> = weights.keys().collect();
     let read = Placed::of(&policy(vec![("web", pool)])).pool(1);
     read.table.iter().map(|place| names[usize::from(*place)].clone()).collect()

@@ -120,11 +120,11 @@ fn everything(mark: u32) -> Policy {
     let rate = Rate { per_second: 1_000, burst: 100 };
     let limit = Limit { quantity: Quantity::Packets(rate), per: Per::Label, over: Over::Count, ban: None };
     policy.routes[0].limits = vec![RouteLimit::Own(limit)];
-    let target = |host, weight| Target { address: IpAddr::from([10, 0, 0, host]), weight };
+    let target = |host, weight| Target { weight, ..Target::new(IpAddr::from([10, 0, 0, host])) };
     let targets = [("v1".to_owned(), target(11, 95)), ("v2".to_owned(), target(12, 5))];
     policy
         .pools
-        .insert("web".into(), Pool { forward: Forward::L2, hash: HashOver::Source, targets: targets.into() });
+        .insert("web".into(), Pool { hash: HashOver::Source, ..Pool::new(Forward::L2, targets.into()) });
     policy
 }
 

@@ -3,6 +3,7 @@
 
 mod components;
 mod document;
+mod forwards;
 mod keys;
 mod labels;
 mod limits;

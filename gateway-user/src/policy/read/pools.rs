@@ -1,8 +1,9 @@
 //! Pools and their targets.
 
+use super::forwards::{FORWARD_HELP, forward};
 use super::keys::{Fields, Keys, fields};
 use super::labels::{Name, entries};
-use super::scalars::{interface_address, pool_name, target_name, target_weight, udp_port};
+use super::scalars::{interface_address, mss, pool_name, target_name, target_port, target_weight};
 use super::values::{Known, no_value, scalar, take, text};
 use crate::policy::diagnostics::{Reporter, Severity, Span};
 use crate::policy::suggest::did_you_mean;
@@ -17,14 +18,15 @@ const POOLS_MAX: usize = MAX_POOLS - 1;
 /// Targets in a policy, all pools together; slot 0 is no target's.
 const TARGETS_MAX: usize = MAX_TARGETS - 1;
 
-const POOL: Keys =
-    Keys { what: "a pool", known: &["forward", "hash", "port", "source", "targets"], later: &[] };
+const POOL: Keys = Keys {
+    what: "a pool",
+    known: &["forward", "hash", "port", "source", "ports", "timeouts", "affinity", "mss", "targets"],
+    later: &[],
+};
 const TARGET: Keys =
-    Keys { what: "a target", known: &["name", "address", "weight"], later: &["labels", "port"] };
-const FORWARDS: [&str; 3] = ["ipip", "gue", "l2"];
+    Keys { what: "a target", known: &["name", "address", "port", "weight"], later: &["labels"] };
 const HASHES: [&str; 3] = ["five-tuple", "source", "source-destination"];
 
-const FORWARD_HELP: &str = "write `ipip`, `gue` or `l2`";
 const HASH_HELP: &str = "write `five-tuple`, `source` or `source-destination`";
 const TARGETS_HELP: &str = "write `targets: [{name: v1, address: 10.0.0.11}]`";
 const TARGET_NAME_HELP: &str = "give it a name: its counters and its packets follow it";
@@ -72,11 +74,15 @@ fn pool(node: &Node, name: &str, span: Span, reporter: &mut Reporter<'_>) -> Opt
     let fields = fields(node, &POOL, reporter)?;
     let forward = forward(&fields, reporter);
     let hash = fields.get("hash").map_or(Some(HashOver::FiveTuple), |node| hash(node, reporter));
+    let mss = match fields.get("mss") {
+        Some(node) => scalar(node, "mss", mss, reporter).map(Some),
+        None => Some(None),
+    };
     let targets = match fields.need("targets", TARGETS_HELP, reporter) {
-        Some(node) => targets(node, reporter),
+        Some(node) => targets(node, forward.as_ref(), reporter),
         None => None,
     };
-    let pool = Pool { forward: forward?, hash: hash?, targets: targets? };
+    let pool = Pool { forward: forward?, hash: hash?, mss: mss?, targets: targets? };
     doubtful(&pool, name, span, &fields, reporter);
     Some(pool)
 }
@@ -93,56 +99,12 @@ fn doubtful(pool: &Pool, name: &str, span: Span, fields: &Fields<'_>, reporter: 
             let family = if source.is_ipv4() { "IPv4" } else { "IPv6" };
             let message =
                 format!("no target of pool `{name}` has an {family} address: {source} is never used");
-            let help = "leave it out; an outer header is of its target's family".to_owned();
-            reporter.add(Severity::Warning, fields.key_span("source"), message, help);
-        }
-    }
-}
-
-/// How packets get there, and the keys that only some ways take.
-fn forward(fields: &Fields<'_>, reporter: &mut Reporter<'_>) -> Option<Forward> {
-    let port = match fields.get("port") {
-        Some(node) => scalar(node, "port", udp_port, reporter),
-        None => Some(Forward::GUE_PORT),
-    };
-    let source = match fields.get("source") {
-        Some(node) => source(node, reporter),
-        None => Some(OuterSource::default()),
-    };
-    let node = fields.need("forward", FORWARD_HELP, reporter)?;
-    let forward = text(node, "forward", reporter)?;
-    let mut without = |key: &str, message: &str, help: &str| {
-        if fields.get(key).is_some() {
-            reporter.error(fields.key_span(key), message, help);
-        }
-    };
-    match forward {
-        "ipip" => {
-            let help = "leave `port` out, or write `forward: gue`";
-            without("port", "an IP header has no port: `ipip` takes none", help);
-            Some(Forward::Ipip { source: source? })
-        }
-        "gue" => Some(Forward::Gue { port: port?, source: source? }),
-        "l2" => {
-            let help = "leave it out: packets keep their headers";
-            without("port", "`l2` adds no header that a port could stand in", help);
-            without("source", "`l2` adds no header that a source could stand in", help);
-            Some(Forward::L2)
-        }
-        other => {
-            let help = match other {
-                "dnat" | "nat" | "proxy" => {
-                    format!(
-                        "this version forwards to targets that answer the client themselves: {FORWARD_HELP}"
-                    )
-                }
-                "ip4ip6" | "sit" | "ip6tnl" | "tunnel" => "write `ipip`: each family in either".to_owned(),
-                "dsr" | "l2dsr" | "mac" => "write `l2`".to_owned(),
-                "fou" | "udp" => "write `gue`: fou takes it too".to_owned(),
-                _ => did_you_mean(other, FORWARDS, || FORWARD_HELP.to_owned()),
+            let of_family = match pool.forward {
+                Forward::Dnat(_) => "an address is translated to one of its family",
+                _ => "an outer header is of its target's family",
             };
-            reporter.error(node.span, format!("a pool cannot forward by {other:?}"), help);
-            None
+            let help = format!("leave it out; {of_family}");
+            reporter.add(Severity::Warning, fields.key_span("source"), message, help);
         }
     }
 }
@@ -160,38 +122,12 @@ fn hash(node: &Node, reporter: &mut Reporter<'_>) -> Option<HashOver> {
     }
 }
 
-/// An address, or one of each family.
-fn source(node: &Node, reporter: &mut Reporter<'_>) -> Option<OuterSource> {
-    let nodes = match &node.value {
-        Value::List(nodes) => nodes.as_slice(),
-        _ => std::slice::from_ref(node),
-    };
-    if nodes.is_empty() {
-        let help = "leave `source` out to let the node's routing choose";
-        reporter.error(node.span, "`source` is an empty list", help);
-        return None;
-    }
-    let mut found = OuterSource::default();
-    let mut whole = true;
-    for node in nodes {
-        let twice = match scalar(node, "source", interface_address, reporter) {
-            Some(IpAddr::V4(address)) => found.ipv4.replace(address).is_some(),
-            Some(IpAddr::V6(address)) => found.ipv6.replace(address).is_some(),
-            None => {
-                whole = false;
-                continue;
-            }
-        };
-        if twice {
-            let help = "keep one: a pool has one source for each family";
-            reporter.error(node.span, "`source` names two addresses of one family", help);
-            whole = false;
-        }
-    }
-    whole.then_some(found)
-}
-
-fn targets(node: &Node, reporter: &mut Reporter<'_>) -> Option<BTreeMap<String, Target>> {
+/// `forward` is the pool's, if it could be read.
+fn targets(
+    node: &Node,
+    forward: Option<&Forward>,
+    reporter: &mut Reporter<'_>,
+) -> Option<BTreeMap<String, Target>> {
     let nodes = match &node.value {
         Value::List(nodes) => nodes.as_slice(),
         _ if node.is_null() => &[],
@@ -203,10 +139,10 @@ fn targets(node: &Node, reporter: &mut Reporter<'_>) -> Option<BTreeMap<String, 
     }
     let mut targets = BTreeMap::new();
     let mut names: HashMap<String, usize> = HashMap::new();
-    let mut addresses: HashMap<IpAddr, usize> = HashMap::new();
+    let mut addresses: HashMap<(IpAddr, Option<u16>), usize> = HashMap::new();
     let mut whole = true;
     for node in nodes {
-        let Some((name, address, weight)) = target(node, reporter) else {
+        let Some(Parts { name, address, port, weight }) = target(node, forward, reporter) else {
             whole = false;
             continue;
         };
@@ -218,15 +154,17 @@ fn targets(node: &Node, reporter: &mut Reporter<'_>) -> Option<BTreeMap<String, 
             whole = false;
         }
         if let Some((address, span)) = address
-            && let Some(line) = addresses.insert(address, span.line)
+            && let Some(port) = port
+            && let Some(line) = addresses.insert((address, port), span.line)
         {
+            let shown = Target { port, ..Target::new(address) };
             let help = format!("the first is in line {line}: give that one both their weights");
-            reporter.error(span, format!("the address {address} is given twice in this pool"), help);
+            reporter.error(span, format!("the address {shown} is given twice in this pool"), help);
             whole = false;
         }
-        match (name, address, weight) {
-            (Some((name, _)), Some((address, _)), Some(weight)) => {
-                targets.insert(name, Target { address, weight });
+        match (name, address, port, weight) {
+            (Some((name, _)), Some((address, _)), Some(port), Some(weight)) => {
+                targets.insert(name, Target { port, weight, ..Target::new(address) });
             }
             _ => whole = false,
         }
@@ -234,21 +172,36 @@ fn targets(node: &Node, reporter: &mut Reporter<'_>) -> Option<BTreeMap<String, 
     whole.then_some(targets)
 }
 
-/// As much of a target as could be read: name and address with their places, weight.
-type Parts = (Option<(String, Span)>, Option<(IpAddr, Span)>, Option<u16>);
+/// As much of a target as could be read, name and address with their places.
+struct Parts {
+    name: Option<(String, Span)>,
+    address: Option<(IpAddr, Span)>,
+    port: Option<Option<u16>>,
+    weight: Option<u16>,
+}
 
-fn target(node: &Node, reporter: &mut Reporter<'_>) -> Option<Parts> {
+fn target(node: &Node, forward: Option<&Forward>, reporter: &mut Reporter<'_>) -> Option<Parts> {
     let fields = fields(node, &TARGET, reporter)?;
     let name = fields.need("name", TARGET_NAME_HELP, reporter);
     let name = name.and_then(|node| Some((scalar(node, "name", target_name, reporter)?, node.span)));
     let address = fields.need("address", TARGET_ADDRESS_HELP, reporter);
     let address =
         address.and_then(|node| Some((scalar(node, "address", interface_address, reporter)?, node.span)));
+    let port = match (fields.get("port"), forward) {
+        (Some(_), Some(forward)) if forward.dnat().is_none() => {
+            let message = format!("`{}` translates no port: packets keep theirs", forward.name());
+            let help = "leave `port` out, or write `forward: dnat`";
+            reporter.error(fields.key_span("port"), message, help);
+            None
+        }
+        (Some(node), _) => scalar(node, "port", target_port, reporter).map(Some),
+        (None, _) => Some(None),
+    };
     let weight = match fields.get("weight") {
         Some(node) => scalar(node, "weight", target_weight, reporter),
         None => Some(Target::WEIGHT),
     };
-    Some((name, address, weight))
+    Some(Parts { name, address, port, weight })
 }
 
 /// The pool that an action names.

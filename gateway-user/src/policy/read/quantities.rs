@@ -2,7 +2,7 @@
 
 use super::scalars::{Read, is_decimal, wrong};
 use crate::policy::units::duration_text;
-use crate::policy::{Quantity, Rate};
+use crate::policy::{Quantity, Rate, Timeouts};
 use std::time::Duration;
 
 /// 100 Gbit/s, in bytes a second.
@@ -138,6 +138,11 @@ pub(super) fn ban_duration(text: &str) -> Read<Duration> {
 /// How long an attack must have been over: a second to an hour.
 pub(super) fn hold_duration(text: &str) -> Read<Duration> {
     duration(text, Duration::from_secs(1), Duration::from_secs(3_600))
+}
+
+/// How long a connection is remembered, or a client's target.
+pub(super) fn connection_duration(text: &str) -> Read<Duration> {
+    duration(text, Timeouts::LEAST, Timeouts::MOST)
 }
 
 fn duration(text: &str, least: Duration, most: Duration) -> Read<Duration> {

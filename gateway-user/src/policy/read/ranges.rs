@@ -33,6 +33,7 @@ const PORT: Kind = Kind {
     word: no_word,
     words: "",
 };
+const SOURCE_PORT: Kind = Kind { examples: ["61000", "61000-65535"], min: 1, ..PORT };
 const ICMP_TYPE: Kind = Kind {
     one: "an ICMP type",
     many: "ICMP types",
@@ -139,6 +140,11 @@ fn range<T: TryFrom<u32>>(text: &str, kind: &Kind) -> Read<Range<T>> {
 
 pub(super) fn port(text: &str) -> Read<PortRange> {
     range(text, &PORT)
+}
+
+/// Ports that sources are translated to.
+pub(super) fn translated_ports(text: &str) -> Read<PortRange> {
+    range(text, &SOURCE_PORT)
 }
 
 pub(super) fn icmp_type(text: &str) -> Read<Range<u8>> {

@@ -1,6 +1,7 @@
 //! Single values: names, marks, prefixes, addresses, protocols. Text in; a value, or what is wrong and what would
 //! be right.
 
+use crate::policy::Mss;
 use crate::policy::protocols::{protocol_names, protocol_number};
 use crate::policy::suggest::did_you_mean;
 use ipnet::IpNet;
@@ -183,6 +184,29 @@ pub(super) fn udp_port(text: &str) -> Read<u16> {
     match text.parse() {
         Ok(port @ 1..) if is_decimal(text) => Ok(port),
         _ => wrong(format!("{text:?} is not a UDP port"), "write 1 to 65535; GUE's own is 6080"),
+    }
+}
+
+/// The port that a target listens on.
+pub(super) fn target_port(text: &str) -> Read<u16> {
+    match text.parse() {
+        Ok(port @ 1..) if is_decimal(text) => Ok(port),
+        _ => {
+            wrong(format!("{text:?} is not a port"), "write 1 to 65535, or leave `port` out to keep packets'")
+        }
+    }
+}
+
+/// What the MSS of SYNs is held to.
+pub(super) fn mss(text: &str) -> Read<Mss> {
+    const HELP: &str = "write `clamp` for what fits the way to the target, or 536 to 65535 bytes";
+    match text.parse() {
+        _ if text == "clamp" => Ok(Mss::Way),
+        Ok(bytes @ Mss::LEAST..) if is_decimal(text) => Ok(Mss::AtMost(bytes)),
+        Ok(bytes) if is_decimal(text) => {
+            wrong(format!("an MSS of {bytes} is less than every host takes (RFC 9293 3.7.1)"), HELP)
+        }
+        _ => wrong(format!("{text:?} is not an MSS"), HELP),
     }
 }
 

@@ -3,8 +3,8 @@
 use super::limits::{any_limit, any_limits, any_syn_cookies};
 use crate::policy::sense::problems;
 use crate::policy::{
-    Action, Component, Default, Forward, Fragment, Label, LabelFile, LabelTest, Malformed, Match,
-    OuterSource, Policy, Pool, Range, Route, Severity, Target, TcpFlags,
+    Action, Component, Default, Dnat, Forward, Fragment, Label, LabelFile, LabelTest, Malformed, Match, Mss,
+    OuterSource, Policy, Pool, Range, Route, Severity, Target, TcpFlags, Timeouts, Translation,
 };
 use gateway_common::image::HashOver;
 use gateway_common::reason::Reason;
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Labels of every generated policy, and names that tempt a writer to forget the quotes among them.
 const LABELS: [&str; 5] = ["blocked", "null", "staging", "trusted-1.x_y", "yes"];
@@ -197,29 +198,70 @@ fn address(ipv6: bool, tail: u16) -> IpAddr {
     }
 }
 
-fn forward() -> impl Strategy<Value = Forward> {
-    let source = (prop::option::of(1u16..), prop::option::of(1u16..)).prop_map(|(v4, v6)| OuterSource {
+fn source() -> impl Strategy<Value = OuterSource> {
+    (prop::option::of(1u16..), prop::option::of(1u16..)).prop_map(|(v4, v6)| OuterSource {
         ipv4: v4.map(|tail| Ipv4Addr::from(0x0a01_0000 + u32::from(tail))),
         ipv6: v6.map(|tail| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, tail)),
-    });
-    (source, 1u16.., 0..3).prop_map(|(source, port, way)| match way {
-        0 => Forward::Ipip { source },
-        1 => Forward::Gue { port, source },
-        _ => Forward::L2,
     })
 }
 
-fn pool() -> impl Strategy<Value = Pool> {
+fn connection_time() -> impl Strategy<Value = Duration> {
+    (Timeouts::LEAST.as_millis() as u64..=Timeouts::MOST.as_millis() as u64).prop_map(Duration::from_millis)
+}
+
+prop_compose! {
+    fn dnat()(
+        addresses in prop::option::of(source()),
+        (first, last) in (1u16.., 1u16..),
+        times in prop::array::uniform5(prop::option::of(connection_time())),
+        affinity in prop::option::of(connection_time()),
+    ) -> Dnat {
+        let ports = Range { first: first.min(last), last: first.max(last) };
+        let [established, half_open, closing, udp, unanswered] = times;
+        let usual = Timeouts::default();
+        Dnat {
+            source: addresses.map(|addresses| Translation { addresses, ports }),
+            timeouts: Timeouts {
+                established: established.unwrap_or(usual.established),
+                half_open: half_open.unwrap_or(usual.half_open),
+                closing: closing.unwrap_or(usual.closing),
+                udp: udp.unwrap_or(usual.udp),
+                unanswered: unanswered.unwrap_or(usual.unanswered),
+            },
+            affinity,
+        }
+    }
+}
+
+fn forward() -> BoxedStrategy<Forward> {
+    prop_oneof![
+        source().prop_map(|source| Forward::Ipip { source }),
+        (source(), 1u16..).prop_map(|(source, port)| Forward::Gue { port, source }),
+        Just(Forward::L2),
+        dnat().prop_map(Forward::Dnat),
+    ]
+    .boxed()
+}
+
+fn mss() -> impl Strategy<Value = Option<Mss>> {
+    prop_oneof![Just(None), Just(Some(Mss::Way)), (Mss::LEAST..).prop_map(|bytes| Some(Mss::AtMost(bytes)))]
+}
+
+fn pool() -> BoxedStrategy<Pool> {
     let hash = prop::sample::select(vec![HashOver::FiveTuple, HashOver::Source, HashOver::SourceDestination]);
-    let target = (any::<bool>(), any::<u16>());
+    let target = (any::<bool>(), prop::option::of(1u16..), any::<u16>());
     let targets = prop::collection::btree_map("[A-Za-z][A-Za-z0-9_.-]{0,8}", target, 1..8);
-    (forward(), hash, targets).prop_map(|(forward, hash, targets)| {
+    let parts = (forward(), hash, mss(), targets);
+    let pool = parts.prop_map(|(forward, hash, mss, targets)| {
         // Each has an address of its own.
-        let target = |(tail, (name, (ipv6, weight))): (u16, (String, (bool, u16)))| {
-            (name, Target { address: address(ipv6, tail), weight })
+        let target = |(tail, (name, (ipv6, port, weight))): (u16, (String, (bool, Option<u16>, u16)))| {
+            let port = port.filter(|_| forward.dnat().is_some());
+            (name, Target { port, weight, ..Target::new(address(ipv6, tail)) })
         };
-        Pool { forward, hash, targets: (1..).zip(targets).map(target).collect() }
-    })
+        Pool { hash, mss, ..Pool::new(forward, (1..).zip(targets).map(target).collect()) }
+    });
+    // Boxed: as one value all of it is more than a test's stack takes.
+    pool.boxed()
 }
 
 prop_compose! {

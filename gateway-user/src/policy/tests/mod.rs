@@ -10,6 +10,7 @@ mod match_errors;
 mod pools;
 mod round_trip;
 mod size;
+mod translation;
 
 use super::{Policy, parse};
 

@@ -54,7 +54,7 @@ routes:
         ["10.0.0.1", "2001:db8::1"]
     );
     assert_eq!(web.hash, HashOver::FiveTuple);
-    assert_eq!(web.targets["v1"], Target { address: "10.0.0.11".parse().unwrap(), weight: 95 });
+    assert_eq!(web.targets["v1"], Target { weight: 95, ..Target::new("10.0.0.11".parse().unwrap()) });
     assert_eq!(policy.routes[0].action, Action::Pool { pool: "web".into() });
     let canonical = r#"version: 1
 pools:
@@ -86,20 +86,16 @@ fn what_a_pool_is() {
     const TARGETS: &str = "targets: [{name: a, address: 10.0.0.9}]";
     let with = |keys: &str| format!("{{{keys}, {TARGETS}}}");
     each_pool(&[
-        ("", "3 web | `pool` has no value | write `ipip`, `gue` or `l2`"),
+        ("", "3 web | `pool` has no value | write `ipip`, `gue`, `l2` or `dnat`"),
         (
             "[]",
-            "8 [] | a pool must be a map, not a list | its keys are `forward`, `hash`, `port`, `source` and `targets`",
+            "8 [] | a pool must be a map, not a list | its keys are `forward`, `hash`, `port`, `source`, `ports`, `timeouts`, `affinity`, `mss` and `targets`",
         ),
         (
             &format!("{{{TARGETS}}}"),
-            &format!("8 {{{TARGETS}}} | a pool has no `forward` | write `ipip`, `gue` or `l2`"),
+            &format!("8 {{{TARGETS}}} | a pool has no `forward` | write `ipip`, `gue`, `l2` or `dnat`"),
         ),
         (&with("forward: gre"), "18 gre | a pool cannot forward by \"gre\" | did you mean `gue`?"),
-        (
-            &with("forward: dnat"),
-            "18 dnat | a pool cannot forward by \"dnat\" | this version forwards to targets that answer the client themselves: write `ipip`, `gue` or `l2`",
-        ),
         (
             &with("forward: ipip, port: 6080"),
             "24 port | an IP header has no port: `ipip` takes none | leave `port` out, or write `forward: gue`",
@@ -209,7 +205,7 @@ fn targets_and_addresses() {
         ),
         (
             "10.0.0.1",
-            "34 10.0.0.1 | a target must be a map, not a single value | its keys are `name`, `address` and `weight`",
+            "34 10.0.0.1 | a target must be a map, not a single value | its keys are `name`, `address`, `port` and `weight`",
         ),
         (
             "{name: a, address: 10.0.0.1}, {name: a, address: 10.0.0.2}",
