@@ -5,7 +5,7 @@ use crate::model::{Targets, Way};
 use crate::netns::Namespace;
 use anyhow::Result;
 use gateway_user::compile::PoolTables;
-use gateway_user::policy::Policy;
+use gateway_user::policy::{Policy, TargetLabels};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -103,10 +103,10 @@ pub fn ways() -> BTreeMap<IpAddr, Way> {
 #[must_use]
 pub fn targets(policy: Option<&Policy>) -> Targets {
     let tables = policy.map(|policy| {
-        let built = PoolTables::build(&policy.pools, &PoolTables::default());
+        let built = PoolTables::build(policy, &PoolTables::default());
         let table = |(name, pool): (&String, &gateway_user::policy::Pool)| {
             let names: Vec<_> = pool.targets.keys().cloned().collect();
-            let table = built.tables(name).first()?;
+            let table = built.tables(name, &TargetLabels::new()).first()?;
             let elements = (0..table.size()).filter_map(|i| built.element(table, i));
             Some((name.clone(), elements.map(|place| names[usize::from(place)].clone()).collect()))
         };

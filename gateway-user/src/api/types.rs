@@ -27,7 +27,7 @@ pub use policy::{
     Severity, Timing,
 };
 pub use pool::{PoolInfo, PoolList, TargetInfo, TargetWeight};
-pub use route::{ActionSpec, AddRoute, Position, RouteInfo, RouteList, RoutePatch, RouteSpec};
+pub use route::{ActionSpec, AddRoute, PoolUse, Position, RouteInfo, RouteList, RoutePatch, RouteSpec};
 pub use talker::{Talker, TalkerGroup, TalkerList, TalkerOrder, TalkerQuery};
 pub use telemetry::{
     Event, EventList, EventQuery, EventTotals, Flow, FlowList, FlowOrder, FlowQuery, FlowTotals,

@@ -95,14 +95,14 @@ impl<'p> Build<'p> {
         limits
     }
 
-    fn pools(&mut self) -> Pools<'p> {
-        let tables = PoolTables::build(&self.policy.pools, self.surroundings.pools);
+    fn pools(&mut self) -> Pools {
+        let tables = PoolTables::build(self.policy, self.surroundings.pools);
         let pools = pools::compile(self.policy, &tables, self.surroundings.names, &mut self.problems);
         self.put(Section::Pools, entry_lines(&pools.entries));
         self.put(Section::Targets, entry_lines(&pools.targets));
         self.sections[Section::MaglevTables as usize] = Arc::clone(tables.lines());
         self.more.pool_count = pools.entries.len() as u32;
-        self.summary.pools = pools.entries.len().saturating_sub(1);
+        self.summary.pools = self.policy.pools.len();
         self.summary.targets = pools.targets.len();
         self.pool_tables = Arc::new(tables);
         let forwards = self.policy.routes.iter().any(|route| matches!(route.action, Action::Pool { .. }));

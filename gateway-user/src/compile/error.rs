@@ -68,7 +68,10 @@ pub enum Problem {
         address: IpAddr,
     },
     /// More pools than the tables number.
-    #[error("the policy has {count} pools, and {limit} is the most: let routes share them")]
+    #[error(
+        "the policy has {count} pools, the parts that routes narrow them to included, and {limit} is the \
+         most: let routes share them"
+    )]
     TooManyPools {
         /// Pools in the policy.
         count: usize,

@@ -4,20 +4,36 @@
 //! policies change, and their lines are shared by all images.
 
 use super::maglev;
-use crate::policy::{Pool, Target};
+use crate::policy::{Action, Policy, Pool, Target, TargetLabels};
 use gateway_common::abi::Line;
 use gateway_common::image::u16_at;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Elements in a line.
 const IN_LINE: usize = 32;
 
+/// A pool, or the part of it that routes narrow it to: its name, and the labels that targets must have.
+pub(super) type PoolPart = (String, TargetLabels);
+
+/// All pools of a policy, and the parts of them that its routes ask for, in order: a pool stands directly in
+/// front of its parts.
+pub(super) fn parts(policy: &Policy) -> BTreeSet<PoolPart> {
+    let whole = policy.pools.keys().map(|name| (name.clone(), TargetLabels::new()));
+    let asked = policy.routes.iter().filter_map(|route| match &route.action {
+        Action::Pool { pool, targets } if policy.pools.contains_key(pool) => {
+            Some((pool.clone(), targets.clone()))
+        }
+        _ => None,
+    });
+    whole.chain(asked).collect()
+}
+
 /// The tables of a policy's pools.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PoolTables {
-    pools: BTreeMap<String, OfPool>,
+    pools: BTreeMap<PoolPart, OfPool>,
     lines: Arc<Vec<Line>>,
 }
 
@@ -33,7 +49,7 @@ enum OfPool {
 /// A table of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolTable {
-    /// Names and weights, in the order of the pool; those of the other family with weight 0.
+    /// Names and weights, in the order of the pool; with weight 0 those that the table is not for.
     members: Vec<(String, u16)>,
     /// First line among those of all tables.
     first_line: u32,
@@ -43,16 +59,17 @@ pub struct PoolTable {
 }
 
 impl PoolTables {
-    /// Builds the tables of these pools, or takes them from those of `before` whose names and weights are
-    /// the same.
+    /// Builds the tables of this policy's pools, and of the parts that its routes ask for, or takes them
+    /// from those of `before` whose names and weights are the same.
     #[must_use]
-    pub fn build(pools: &BTreeMap<String, Pool>, before: &PoolTables) -> PoolTables {
+    pub fn build(policy: &Policy, before: &PoolTables) -> PoolTables {
         let mut lines = Vec::new();
         let mut tables = BTreeMap::new();
-        for (name, pool) in pools {
-            let known = before.pools.get(name).map(OfPool::tables).unwrap_or_default();
+        for part in parts(policy) {
+            let Some(pool) = policy.pools.get(&part.0) else { continue };
+            let known = before.pools.get(&part).map(OfPool::tables).unwrap_or_default();
             let mut table = |of: fn(IpAddr) -> bool| {
-                let members = members(pool, of);
+                let members = members(pool, |target| of(target.address) && target.has(&part.1));
                 let first_line = lines.len() as u32;
                 if let Some(table) = known.iter().find(|table| table.members == members) {
                     lines.extend_from_slice(before.lines_of(table));
@@ -69,7 +86,7 @@ impl PoolTables {
             } else {
                 OfPool::Whole(table(|_| true))
             };
-            tables.insert(name.clone(), of_pool);
+            tables.insert(part, of_pool);
         }
         let lines = if tables == before.pools { Arc::clone(&before.lines) } else { Arc::new(lines) };
         PoolTables { pools: tables, lines }
@@ -78,19 +95,18 @@ impl PoolTables {
     /// The table by which a pool finds targets of this one's family.
     #[must_use]
     pub fn table_for(&self, name: &str, target: IpAddr) -> Option<&PoolTable> {
-        match (self.pools.get(name)?, target) {
-            (OfPool::Whole(table), _) => Some(table),
-            (OfPool::ByFamily([table, _]), IpAddr::V4(_)) | (OfPool::ByFamily([_, table]), IpAddr::V6(_)) => {
-                Some(table)
-            }
+        match (self.tables(name, &TargetLabels::new()), target) {
+            ([_, table], IpAddr::V6(_)) | ([table, ..], _) => Some(table),
+            ([], _) => None,
         }
     }
 
-    /// The tables of a pool: one for all packets, or of a pool that translates one for IPv4 and one for
-    /// IPv6.
+    /// The tables of a pool, or of the part of it with these labels: one for all packets, or where addresses
+    /// are translated one for IPv4 and one for IPv6. None where no route asks for that part.
     #[must_use]
-    pub fn tables(&self, name: &str) -> &[PoolTable] {
-        self.pools.get(name).map(OfPool::tables).unwrap_or_default()
+    pub fn tables(&self, pool: &str, labels: &TargetLabels) -> &[PoolTable] {
+        let part = (pool.to_owned(), labels.clone());
+        self.pools.get(&part).map(OfPool::tables).unwrap_or_default()
     }
 
     /// An element of one of these tables: the target's place in the order of the pool. Nothing behind the
@@ -143,8 +159,8 @@ impl PoolTable {
 }
 
 /// Names and weights, of others than `are` weight 0: they are as if they were not there.
-fn members(pool: &Pool, are: fn(IpAddr) -> bool) -> Vec<(String, u16)> {
-    let weight = |target: &Target| if are(target.address) { target.weight } else { 0 };
+fn members(pool: &Pool, are: impl Fn(&Target) -> bool) -> Vec<(String, u16)> {
+    let weight = |target: &Target| if are(target) { target.weight } else { 0 };
     pool.targets.iter().map(|(name, target)| (name.clone(), weight(target))).collect()
 }
 

@@ -3,8 +3,8 @@
 use super::Names;
 use super::error::Problem;
 use super::hashing::Build;
-use super::pool_tables::{PoolTable, PoolTables};
-use crate::policy::{Action, Dnat, Forward, Mss, Policy, Pool, Target};
+use super::pool_tables::{PoolPart, PoolTable, PoolTables, parts};
+use crate::policy::{Action, Dnat, Forward, Mss, Policy, Pool, Target, TargetLabels};
 use gateway_common::abi::Line;
 use gateway_common::hash::{finish, fold};
 use gateway_common::image::{
@@ -20,11 +20,12 @@ const AFFINITY_SEED: u64 = 0x6166_6669_6e69;
 
 /// All pools of a policy.
 #[derive(Debug, Default)]
-pub(super) struct Pools<'p> {
+pub(super) struct Pools {
     /// Entry 0 is unused. Tables and targets are named by their lines among all tables, and all targets.
     pub entries: Vec<PoolEntry>,
     pub targets: Vec<TargetEntry>,
-    indices: HashMap<&'p str, u16, Build>,
+    /// By name, and the labels that a route narrows the pool to.
+    indices: HashMap<PoolPart, u16, Build>,
 }
 
 /// The name by which a target has its slot ([`super::Names::target_slot`]): `web/v1`.
@@ -42,15 +43,17 @@ pub fn target_names(policy: &Policy) -> Vec<String> {
     policy.pools.iter().flat_map(of_pool).collect()
 }
 
-/// Numbers the pools by their names' order, and their targets by theirs.
-pub(super) fn compile<'p>(
-    policy: &'p Policy,
+/// Numbers the pools by their names' order, each in front of the parts of it that routes ask for, and their
+/// targets by theirs. A part has its pool's targets.
+pub(super) fn compile(
+    policy: &Policy,
     tables: &PoolTables,
     names: &dyn Names,
     problems: &mut Vec<Problem>,
-) -> Pools<'p> {
+) -> Pools {
     let mut pools = Pools::default();
-    let (count, targets) = (policy.pools.len(), policy.pools.values().map(|pool| pool.targets.len()).sum());
+    let parts = parts(policy);
+    let (count, targets) = (parts.len(), policy.pools.values().map(|pool| pool.targets.len()).sum());
     if count >= MAX_POOLS {
         problems.push(Problem::TooManyPools { count, limit: MAX_POOLS - 1 });
     }
@@ -61,65 +64,69 @@ pub(super) fn compile<'p>(
         return pools;
     }
     pools.entries.push(PoolEntry::default());
-    for (name, pool) in &policy.pools {
+    let mut first_target = 0;
+    for part in parts {
+        let (name, labels) = &part;
+        let Some(pool) = policy.pools.get(name) else { continue };
+        if labels.is_empty() {
+            first_target = pools.targets.len() as u32;
+            for target in &pool.targets {
+                pools.targets.push(target_entry(name, pool, target, names, problems));
+            }
+        }
+        let entry = PoolEntry { targets: first_target, ..entry(&part, pool, tables.tables(name, labels)) };
         // Wraps only where there are too many, which is refused.
         let index = pools.entries.len() as u16;
-        pools.indices.insert(name, index);
-        let entry = pools.entry(name, pool, tables.tables(name));
         pools.entries.push(entry);
-        for (target, of_target) in &pool.targets {
-            let entry = target_entry(name, pool, (target, of_target), names, problems);
-            pools.targets.push(entry);
-        }
+        pools.indices.insert(part, index);
     }
     pools
 }
 
-impl Pools<'_> {
-    /// The index of a pool, if the policy has it.
-    pub(super) fn index(&self, name: &str) -> Option<u16> {
-        self.indices.get(name).copied()
+impl Pools {
+    /// The index of a pool, or of the part of it with these labels, if the policy has it.
+    pub(super) fn index(&self, name: &str, labels: &TargetLabels) -> Option<u16> {
+        self.indices.get(&(name.to_owned(), labels.clone())).copied()
     }
+}
 
-    fn entry(&self, name: &str, pool: &Pool, tables: &[PoolTable]) -> PoolEntry {
-        let (forward, port) = match pool.forward {
-            Forward::Ipip { .. } => (image::Forward::Ipip, 0),
-            Forward::Gue { port, .. } => (image::Forward::Gue, port),
-            Forward::L2 => (image::Forward::L2, 0),
-            Forward::Dnat(_) => (image::Forward::Dnat, 0),
-        };
-        let (table, table6) = (tables.first(), tables.get(1));
-        let entry = PoolEntry {
-            table: table.map_or(0, PoolTable::first_line),
-            size: table.map_or(0, PoolTable::size),
-            targets: self.targets.len() as u32,
-            count: pool.targets.len() as u16,
-            forward: forward as u8,
-            hash: pool.hash as u8,
-            port,
-            mss: match pool.mss {
-                None => 0,
-                Some(Mss::Way) => MSS_OF_WAY,
-                Some(Mss::AtMost(bytes)) => bytes,
-            },
-            table6: table6.map_or(0, PoolTable::first_line),
-            size6: table6.map_or(0, PoolTable::size),
-            ..PoolEntry::default()
-        };
-        match pool.forward.dnat() {
-            Some(dnat) => translating(entry, name, dnat),
-            None => entry,
-        }
+fn entry(part: &PoolPart, pool: &Pool, tables: &[PoolTable]) -> PoolEntry {
+    let (forward, port) = match pool.forward {
+        Forward::Ipip { .. } => (image::Forward::Ipip, 0),
+        Forward::Gue { port, .. } => (image::Forward::Gue, port),
+        Forward::L2 => (image::Forward::L2, 0),
+        Forward::Dnat(_) => (image::Forward::Dnat, 0),
+    };
+    let (table, table6) = (tables.first(), tables.get(1));
+    let entry = PoolEntry {
+        table: table.map_or(0, PoolTable::first_line),
+        size: table.map_or(0, PoolTable::size),
+        count: pool.targets.len() as u16,
+        forward: forward as u8,
+        hash: pool.hash as u8,
+        port,
+        mss: match pool.mss {
+            None => 0,
+            Some(Mss::Way) => MSS_OF_WAY,
+            Some(Mss::AtMost(bytes)) => bytes,
+        },
+        table6: table6.map_or(0, PoolTable::first_line),
+        size6: table6.map_or(0, PoolTable::size),
+        ..PoolEntry::default()
+    };
+    match pool.forward.dnat() {
+        Some(dnat) => translating(entry, part, dnat),
+        None => entry,
     }
 }
 
 /// The entry with what only pools that translate have.
-fn translating(entry: PoolEntry, name: &str, dnat: &Dnat) -> PoolEntry {
+fn translating(entry: PoolEntry, part: &PoolPart, dnat: &Dnat) -> PoolEntry {
     PoolEntry {
         ports: dnat.source.map_or([0; 2], |source| [source.ports.first, source.ports.last]),
         timeouts: dnat.timeouts.all().map(units),
         affinity: dnat.affinity.map_or(0, units),
-        affinity_key: affinity_key(name),
+        affinity_key: affinity_key(part),
         ..entry
     }
 }
@@ -129,9 +136,13 @@ fn units(time: Duration) -> u16 {
     u16::try_from(time.as_nanos().div_ceil(1 << UNIT_SHIFT)).unwrap_or(TIMEOUT_MAX)
 }
 
-/// See [`PoolEntry::affinity_key`]; not 0.
-fn affinity_key(name: &str) -> u64 {
-    finish(name.bytes().fold(AFFINITY_SEED, |state, byte| fold(state, byte.into()))).max(1)
+/// See [`PoolEntry::affinity_key`]; not 0. A part of a pool has its own: a client's target of the whole may be
+/// none of its targets.
+fn affinity_key((name, labels): &PoolPart) -> u64 {
+    // No name holds a zero byte, so that words that stand one behind the other are told apart.
+    let labels = labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+    let bytes = std::iter::once(name.as_str()).chain(labels).flat_map(|word| word.bytes().chain([0]));
+    finish(bytes.fold(AFFINITY_SEED, |state, byte| fold(state, byte.into()))).max(1)
 }
 
 /// The addresses of the targets that routes may translate to, each once, as keys of
@@ -141,7 +152,7 @@ pub(super) fn target_sources(policy: &Policy) -> Vec<(Key, u32)> {
         .routes
         .iter()
         .filter_map(|route| match &route.action {
-            Action::Pool { pool } => Some(pool),
+            Action::Pool { pool, .. } => Some(pool),
             _ => None,
         })
         .collect();
@@ -155,7 +166,7 @@ pub(super) fn target_sources(policy: &Policy) -> Vec<(Key, u32)> {
 fn target_entry(
     pool_name: &str,
     pool: &Pool,
-    (name, target): (&str, &Target),
+    (name, target): (&String, &Target),
     names: &dyn Names,
     problems: &mut Vec<Problem>,
 ) -> TargetEntry {

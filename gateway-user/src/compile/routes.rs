@@ -13,7 +13,7 @@ use gateway_common::reason::Reason;
 pub(super) fn compile(
     policy: &Policy,
     limits: &Limits<'_>,
-    pools: &Pools<'_>,
+    pools: &Pools,
     names: &dyn Names,
     problems: &mut Vec<Problem>,
 ) -> Vec<Line> {
@@ -42,11 +42,11 @@ pub(super) fn compile(
 fn entry(
     route: &Route,
     of_route: &OfRoute,
-    pools: &Pools<'_>,
+    pools: &Pools,
     names: &dyn Names,
     problems: &mut Vec<Problem>,
 ) -> RouteEntry {
-    let mut pool_index = 0;
+    let (mut pool_index, mut proxy_port) = (0, 0);
     let (verdict, reason, egress_slot) = match &route.action {
         Action::Pass => (Verdict::Pass, 0, 0),
         Action::Drop => (Verdict::Drop, Reason::Route.code(), 0),
@@ -61,16 +61,23 @@ fn entry(
             }
             (Verdict::Redirect, 0, slot.unwrap_or(0))
         }
-        Action::Pool { pool } => {
-            match pools.index(pool) {
+        Action::Pool { pool, targets } => {
+            match pools.index(pool, targets) {
                 Some(index) => pool_index = index,
                 None => problems.push(Problem::UnknownPool { route: route.name.clone(), pool: pool.clone() }),
             }
             (Verdict::Redirect, 0, 0)
         }
+        Action::Proxy { port } => {
+            proxy_port = *port;
+            (Verdict::Pass, 0, 0)
+        }
     };
-    let extra =
-        !route.limits.is_empty() || route.syn_cookies.is_some() || route.dscp.is_some() || pool_index != 0;
+    let extra = !route.limits.is_empty()
+        || route.syn_cookies.is_some()
+        || route.dscp.is_some()
+        || pool_index != 0
+        || proxy_port != 0;
     let flag = |holds: bool, flag| if holds { flag } else { 0 };
     RouteEntry {
         counter: names.counter_slot(&route.name),
@@ -84,6 +91,6 @@ fn entry(
         syn_cookies: of_route.syn_cookies,
         pool: pool_index,
         flags: flag(extra, ROUTE_EXTRA) | flag(of_route.per_label, ROUTE_PER_LABEL),
-        ..RouteEntry::default()
+        proxy_port,
     }
 }

@@ -262,7 +262,7 @@ impl Governor {
             LabelTable::build(&document.policy.labels).ok().map(Arc::new)
         });
         let policy = pools::weighed(&document.policy, &live.weights);
-        let pools = Some(Arc::new(PoolTables::build(&policy.pools, &PoolTables::default())));
+        let pools = Some(Arc::new(PoolTables::build(&policy, &PoolTables::default())));
         let _writer = self.writer();
         if let Some(now) = self.live().filter(|now| now.generation == live.generation) {
             self.set_live(Some(Live { labels, pools, ..Live::clone(&now) }));

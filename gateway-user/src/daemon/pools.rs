@@ -160,7 +160,7 @@ fn policy_of(live: &Live) -> Result<&Policy, GovernError> {
 fn routes_by_pool(policy: &Policy) -> HashMap<&str, Vec<String>> {
     let mut routes: HashMap<&str, Vec<String>> = HashMap::new();
     for route in &policy.routes {
-        if let Action::Pool { pool } = &route.action {
+        if let Action::Pool { pool, .. } = &route.action {
             routes.entry(pool).or_default().push(route.name.clone());
         }
     }

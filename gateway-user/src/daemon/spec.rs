@@ -2,7 +2,7 @@
 //! documents have: it is written down as JSON, which is YAML.
 
 use crate::api::types::{
-    AboveSpec, ActionSpec, AllLabels, BanSpec, DemoteSpec, LimitSpec, LimitUse, MatchSpec, OverSpec,
+    AboveSpec, ActionSpec, AllLabels, BanSpec, DemoteSpec, LimitSpec, LimitUse, MatchSpec, OverSpec, PoolUse,
     RoutePatch, RouteSpec, SendersSpec, SynCookiesSpec,
 };
 use crate::policy::{
@@ -127,7 +127,10 @@ pub fn spec(route: &Route) -> RouteSpec {
             Action::Drop => ActionSpec::Drop,
             Action::Tx => ActionSpec::Tx,
             Action::Redirect { interface } => ActionSpec::Redirect(interface.clone()),
-            Action::Pool { pool } => ActionSpec::Pool(pool.clone()),
+            Action::Pool { pool, targets } => {
+                ActionSpec::Pool(PoolUse { pool: pool.clone(), targets: targets.clone() })
+            }
+            Action::Proxy { port } => ActionSpec::Proxy(*port),
         },
     }
 }
@@ -239,7 +242,11 @@ pub fn action_text(action: &ActionSpec) -> String {
         ActionSpec::Drop => "drop".to_owned(),
         ActionSpec::Tx => "tx".to_owned(),
         ActionSpec::Redirect(interface) => format!("redirect {interface}"),
-        ActionSpec::Pool(pool) => format!("pool {pool}"),
+        ActionSpec::Pool(PoolUse { pool, targets }) => {
+            let labels: String = targets.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+            format!("pool {pool}{labels}")
+        }
+        ActionSpec::Proxy(port) => format!("proxy {port}"),
     }
 }
 
@@ -330,6 +337,32 @@ mod tests {
         patch(&change).unwrap().unwrap().apply(&mut route);
         assert_eq!((&route.matches.not, &route.syn_cookies, route.dscp), (&None, &None, None));
         assert!(route.limits.is_empty() && route.matches.ttl.is_some());
+    }
+
+    #[test]
+    fn a_pool_is_narrowed_and_a_proxy_named_in_the_documents_words() {
+        let narrowed =
+            PoolUse { pool: "web".into(), targets: [("version".to_owned(), "v2".to_owned())].into() };
+        for (action, json, text) in [
+            (
+                ActionSpec::Pool(narrowed),
+                json!({"pool": "web", "targets": {"version": "v2"}}),
+                "pool web version=v2",
+            ),
+            (ActionSpec::pool("web"), json!({"pool": "web"}), "pool web"),
+            (ActionSpec::Proxy(15_001), json!({"proxy": 15_001}), "proxy 15001"),
+            (ActionSpec::Drop, json!("drop"), "drop"),
+        ] {
+            assert_eq!(serde_json::to_value(&action).unwrap(), json);
+            assert_eq!(serde_json::from_value::<ActionSpec>(json).unwrap(), action);
+            assert_eq!(action_text(&action), text);
+            let mut given = RouteSpec::new("r", action);
+            given.matches.protocol = strings(&["tcp"]);
+            assert_eq!(spec(&route(&given).unwrap()), given);
+        }
+        for wrong in [json!({"pool": "web", "target": {}}), json!({"proxy": 70_000}), json!("drip")] {
+            assert!(serde_json::from_value::<ActionSpec>(wrong).is_err());
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! All that can be said about a document: errors, and where there are none, what is doubtful.
 
-use super::diagnostics::{Diagnostics, Reporter, Severity};
+use super::diagnostics::{Diagnostics, Reporter, Severity, Span};
 use super::shadow::shadowed_indices;
-use super::{Action, LabelFiles, NoFiles, Policy, Route, read};
+use super::{Action, LabelFiles, NoFiles, Policy, Route, Target, read};
 
 /// Names that a warning lists of the routes that hide one.
 const NAMES_SHOWN_MAX: usize = 8;
@@ -33,11 +33,30 @@ pub fn check_with(source_name: &str, text: &str, files: &dyn LabelFiles) -> (Opt
         reporter.add(Severity::Warning, document.names[route], message, help);
     }
     for (pool, place) in &document.pools {
-        let forwards = |route: &Route| matches!(&route.action, Action::Pool { pool: named } if named == pool);
+        let forwards =
+            |route: &Route| matches!(&route.action, Action::Pool { pool: named, .. } if named == pool);
         if !policy.routes.iter().any(forwards) {
             let help = format!("let a route have `action: {{pool: {pool}}}`, or take it out");
             reporter.add(Severity::Warning, *place, format!("no route forwards to pool `{pool}`"), help);
         }
     }
+    idle_selections(&policy, &document.names, &mut reporter);
     (Some(policy), reporter.finish())
+}
+
+/// Warns of routes whose targets all have weight 0, though not all of the pool's have.
+fn idle_selections(policy: &Policy, names: &[Span], reporter: &mut Reporter<'_>) {
+    for (route, place) in policy.routes.iter().zip(names) {
+        let Action::Pool { pool: name, targets } = &route.action else { continue };
+        let Some(pool) = policy.pools.get(name) else { continue };
+        let takes = |target: &Target| target.weight > 0;
+        if pool.targets.values().any(takes) && !pool.selected(targets).any(|(_, target)| takes(target)) {
+            let message = format!(
+                "no target of pool `{name}` that route `{}` asks for takes packets: all have weight 0",
+                route.name
+            );
+            let help = "what it sends there is dropped until one has a weight".to_owned();
+            reporter.add(Severity::Warning, *place, message, help);
+        }
+    }
 }

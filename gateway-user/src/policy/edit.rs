@@ -2,6 +2,7 @@
 
 use super::diagnostics::Severity;
 use super::patch::RoutePatch;
+use super::pool::none_selected;
 use super::sense::problems;
 use super::suggest::{closest, did_you_mean};
 use super::{Action, Match, Policy, Route, RouteLimit};
@@ -137,13 +138,18 @@ impl Policy {
                 return wrong(format!("there is no limit `{limit}`"), help);
             }
         }
-        if let Action::Pool { pool } = &route.action
-            && !self.pools.contains_key(pool)
-        {
-            let help = did_you_mean(pool, self.pools.keys().map(String::as_str), || {
-                "write it under `pools` and apply the policy first".to_owned()
-            });
-            return wrong(format!("there is no pool `{pool}`"), help);
+        if let Action::Pool { pool: name, targets } = &route.action {
+            let Some(pool) = self.pools.get(name) else {
+                let help = did_you_mean(name, self.pools.keys().map(String::as_str), || {
+                    "write it under `pools` and apply the policy first".to_owned()
+                });
+                return wrong(format!("there is no pool `{name}`"), help);
+            };
+            if pool.selected(targets).next().is_none() {
+                let (problem, help) =
+                    none_selected(name, pool.targets.values().map(|target| &target.labels), targets);
+                return wrong(problem, help);
+            }
         }
         let own: usize = self.routes.iter().map(Route::own_limits).sum();
         if self.limits.len() + own + route.own_limits() >= MAX_LIMITS + replaced {

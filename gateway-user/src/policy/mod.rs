@@ -41,7 +41,9 @@ pub use model::{
     Per, Policy, PortRange, Quantity, Range, Rate, Route, RouteLimit, SynCookies, TcpFlags,
 };
 pub use patch::{Change, RoutePatch};
-pub use pool::{Dnat, Forward, Mss, OuterSource, Pool, Target, Timeouts, Translation, hash_name};
+pub use pool::{
+    Dnat, Forward, Mss, OuterSource, Pool, Target, TargetLabels, Timeouts, Translation, hash_name,
+};
 pub use protocols::{protocol_name, protocol_number};
 pub use read::{parse, parse_patch, parse_prefixes, parse_route, parse_with};
 pub use shadow::{Shadowed, UNION_ROUTES_MAX, shadowed};

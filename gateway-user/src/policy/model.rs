@@ -1,6 +1,6 @@
 //! The model: a policy after parsing, every name resolved and every value checked.
 
-use super::pool::Pool;
+use super::pool::{Pool, TargetLabels};
 use gateway_common::reason::Reason;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -327,7 +327,22 @@ pub enum Action {
     Pool {
         /// One of [`Policy::pools`].
         pool: String,
+        /// Labels that its target must have; empty where any will do.
+        targets: TargetLabels,
     },
+    /// To a socket of this node that listens on this TCP or UDP port, whatever the packet's destination.
+    Proxy {
+        /// Not 0.
+        port: u16,
+    },
+}
+
+impl Action {
+    /// To any target of a pool.
+    #[must_use]
+    pub fn pool(name: impl Into<String>) -> Action {
+        Action::Pool { pool: name.into(), targets: TargetLabels::new() }
+    }
 }
 
 /// The default.

@@ -2,7 +2,7 @@
 
 use super::PortRange;
 use gateway_common::image::HashOver;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -27,6 +27,32 @@ impl Pool {
     pub fn new(forward: Forward, targets: BTreeMap<String, Target>) -> Pool {
         Pool { forward, hash: HashOver::FiveTuple, mss: None, targets }
     }
+
+    /// The targets that have all of these labels, by name.
+    pub fn selected(&self, labels: &TargetLabels) -> impl Iterator<Item = (&String, &Target)> {
+        self.targets.iter().filter(|(_, target)| target.has(labels))
+    }
+}
+
+/// What is said of a target beside its address, by name: `version: v2`.
+pub type TargetLabels = BTreeMap<String, String>;
+
+/// Why no target has labels that a route asks for: what is wrong, and what would be right.
+pub(super) fn none_selected<'p>(
+    name: &str,
+    targets: impl Iterator<Item = &'p TargetLabels>,
+    asked: &TargetLabels,
+) -> (String, String) {
+    let text = |(key, value): (&String, &String)| format!("`{key}: {value}`");
+    let known: BTreeSet<String> = targets.flat_map(|labels| labels.iter().map(text)).collect();
+    let asked: Vec<String> = asked.iter().map(text).collect();
+    let message = format!("no target of pool `{name}` has {}", asked.join(" and "));
+    let help = if known.is_empty() {
+        "its targets have no labels: write them at a target, `labels: {version: v2}`".to_owned()
+    } else {
+        format!("the labels there are {}", known.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    (message, help)
 }
 
 /// What the MSS of SYNs is held to (RFC 9293 3.7.1).
@@ -196,7 +222,7 @@ impl OuterSource {
 }
 
 /// One that packets are forwarded to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Where it is reached: a unicast address, each once in a pool; where destinations are translated,
     /// once with each port.
@@ -205,6 +231,8 @@ pub struct Target {
     pub port: Option<u16>,
     /// Its part of the sum of weights is its part of what the pool gets; 0 takes nothing.
     pub weight: u16,
+    /// By which routes choose among targets.
+    pub labels: TargetLabels,
 }
 
 impl Target {
@@ -214,7 +242,13 @@ impl Target {
     /// A target at this address; the rest as in a document that does not name it.
     #[must_use]
     pub fn new(address: IpAddr) -> Target {
-        Target { address, port: None, weight: Target::WEIGHT }
+        Target { address, port: None, weight: Target::WEIGHT, labels: TargetLabels::new() }
+    }
+
+    /// Whether it has all of these labels.
+    #[must_use]
+    pub fn has(&self, labels: &TargetLabels) -> bool {
+        labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
     }
 }
 

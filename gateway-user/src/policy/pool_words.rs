@@ -33,6 +33,9 @@ pub(super) fn target_words(target: &Target) -> Vec<(&'static str, Word)> {
     if target.weight != Target::WEIGHT {
         words.push(("weight", Word::Number(target.weight.into())));
     }
+    if !target.labels.is_empty() {
+        words.push(("labels", Word::Names(target.labels.clone())));
+    }
     words
 }
 

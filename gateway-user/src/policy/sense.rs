@@ -4,7 +4,7 @@ use super::diagnostics::Severity;
 use super::protocols::{carriers, protocol_name};
 use super::shadow::{AXES, parts};
 use super::{Action, Component, Fragment, Match, Route};
-use gateway_common::packet::protocol::{ICMP, ICMPV6, TCP};
+use gateway_common::packet::protocol::{ICMP, ICMPV6, TCP, UDP};
 use ipnet::IpNet;
 use std::collections::HashMap;
 
@@ -17,6 +17,7 @@ pub(super) enum Part {
     Mark,
     Priority,
     Dscp,
+    Action,
 }
 
 impl Part {
@@ -29,6 +30,7 @@ impl Part {
             Part::Mark => "mark",
             Part::Priority => "priority",
             Part::Dscp => "dscp",
+            Part::Action => "action",
         }
     }
 
@@ -69,6 +71,7 @@ pub(super) fn problems(route: &Route) -> Vec<Problem> {
         nothing_left(matches, &mut found);
     }
     syn_cookies(route, &mut found);
+    proxied(route, &mut found);
     unused(route, &mut found);
     found
 }
@@ -282,12 +285,25 @@ fn syn_cookies(route: &Route, found: &mut Vec<Problem>) {
     }
 }
 
+/// What no socket that a proxy has can take.
+fn proxied(route: &Route, found: &mut Vec<Problem>) {
+    let Action::Proxy { .. } = route.action else { return };
+    let taken = |protocols: &Vec<u8>| protocols.iter().all(|protocol| [TCP, UDP].contains(protocol));
+    if !route.matches.protocol.as_ref().is_some_and(taken) {
+        found.push(Problem::error(
+            Part::Action,
+            "a proxy takes TCP and UDP, and this route matches other protocols too".to_owned(),
+            "name them: `match: {protocol: [tcp, udp]}`, or one of them".to_owned(),
+        ));
+    }
+}
+
 /// What has no effect beside the action.
 fn unused(route: &Route, found: &mut Vec<Problem>) {
     let action = match route.action {
         Action::Drop => "drop",
         Action::Tx => "tx",
-        Action::Pass | Action::Redirect { .. } | Action::Pool { .. } => return,
+        Action::Pass | Action::Redirect { .. } | Action::Pool { .. } | Action::Proxy { .. } => return,
     };
     let drops = route.action == Action::Drop;
     for (part, set) in

@@ -11,6 +11,7 @@ use super::{
 };
 use gateway_common::reason::Reason;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// A value in a document's words.
@@ -28,6 +29,8 @@ pub enum Word {
     List(Vec<Word>),
     /// A map, in the order in which it is written.
     Map(Vec<(&'static str, Word)>),
+    /// A map of names to texts.
+    Names(BTreeMap<String, String>),
 }
 
 impl Word {
@@ -42,6 +45,7 @@ impl Word {
             Word::Text(text) | Word::Plain(text) => vec![text.clone()],
             Word::List(items) => items.iter().flat_map(Word::texts).collect(),
             Word::Map(entries) => entries.iter().flat_map(|(_, word)| word.texts()).collect(),
+            Word::Names(entries) => entries.values().cloned().collect(),
             Word::Number(_) | Word::Hex(_) => vec![self.to_string()],
         }
     }
@@ -53,6 +57,7 @@ impl Serialize for Word {
             Word::Text(text) | Word::Plain(text) => serializer.serialize_str(text),
             Word::Number(number) | Word::Hex(number) => serializer.serialize_u32(*number),
             Word::List(items) => serializer.collect_seq(items),
+            Word::Names(entries) => entries.serialize(serializer),
             Word::Map(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
                 for (key, value) in entries {
@@ -216,7 +221,14 @@ pub(super) fn action_word(action: &Action) -> Word {
         Action::Drop => Word::plain("drop"),
         Action::Tx => Word::plain("tx"),
         Action::Redirect { interface } => Word::Map(vec![("redirect", Word::Text(interface.clone()))]),
-        Action::Pool { pool } => Word::Map(vec![("pool", Word::Text(pool.clone()))]),
+        Action::Pool { pool, targets } => {
+            let mut words = vec![("pool", Word::Text(pool.clone()))];
+            if !targets.is_empty() {
+                words.push(("targets", Word::Names(targets.clone())));
+            }
+            Word::Map(words)
+        }
+        Action::Proxy { port } => Word::Map(vec![("proxy", Word::Number((*port).into()))]),
     }
 }
 

@@ -115,6 +115,14 @@ impl fmt::Display for Word {
                 }
                 f.write_str("}")
             }
+            Word::Names(entries) => {
+                f.write_str("{")?;
+                for (i, (key, value)) in entries.iter().enumerate() {
+                    let (key, value) = (Word::Text(key.clone()), Word::Text(value.clone()));
+                    write!(f, "{}{key}: {value}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str("}")
+            }
         }
     }
 }

@@ -132,7 +132,7 @@ fn route(
     limits: Option<&Vec<String>>,
 ) -> Route {
     let action = match random.below(8) {
-        _ if !pools.is_empty() && random.chance(1, 3) => Action::Pool { pool: random.pick(pools).clone() },
+        _ if !pools.is_empty() && random.chance(1, 3) => Action::pool(random.pick(pools)),
         0..3 => Action::Pass,
         3..5 => Action::Drop,
         5 => Action::Tx,

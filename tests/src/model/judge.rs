@@ -115,14 +115,14 @@ pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &
 fn by_route(policy: &Policy, route: &Route, world: &World, packet: (&Parsed, &[u8])) -> Judgement {
     let counter = Counter::Route(route.name.clone());
     let mut judgement = match &route.action {
-        Action::Pass => passed(counter),
+        Action::Pass | Action::Proxy { .. } => passed(counter),
         Action::Drop => dropped(Reason::Route, counter),
         Action::Tx => Judgement { verdict: Verdict::Tx, ..passed(counter) },
         Action::Redirect { interface } if world.present.contains(interface) => {
             Judgement { verdict: Verdict::Redirect, target: Some(interface.clone()), ..passed(counter) }
         }
         Action::Redirect { .. } => dropped(Reason::RedirectTarget, counter),
-        Action::Pool { pool } => by_pool(pool, policy, world, packet, counter),
+        Action::Pool { pool, .. } => by_pool(pool, policy, world, packet, counter),
     };
     if judgement.verdict != Verdict::Drop {
         judgement.mark = route.mark.unwrap_or(0);

@@ -51,7 +51,7 @@ impl RouteSpec {
     }
 }
 
-/// An action: `"pass"`, `"drop"`, `"tx"`, `{"redirect": "eth1"}` or `{"pool": "web"}`.
+/// An action: `"pass"`, `"drop"`, `"tx"`, `{"redirect": "eth1"}`, `{"pool": "web"}`, `{"proxy": 15001}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionSpec {
@@ -63,8 +63,30 @@ pub enum ActionSpec {
     Tx,
     /// Out of the named interface.
     Redirect(String),
-    /// To a target of the named pool.
-    Pool(String),
+    /// To the socket of this node that listens on this port.
+    Proxy(u16),
+    /// To a target of a pool.
+    #[serde(untagged)]
+    Pool(PoolUse),
+}
+
+impl ActionSpec {
+    /// To any target of a pool.
+    #[must_use]
+    pub fn pool(name: impl Into<String>) -> ActionSpec {
+        ActionSpec::Pool(PoolUse { pool: name.into(), targets: BTreeMap::new() })
+    }
+}
+
+/// A pool as a route names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolUse {
+    /// Its name.
+    pub pool: String,
+    /// Labels that its target must have; left out, any will do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<String, String>,
 }
 
 /// `POST /v1/routes`.
@@ -144,7 +166,7 @@ pub struct RouteInfo {
     pub route: RouteSpec,
     /// What it matches, in words: `from 10.0.0.0/8 protocol tcp port 80,443`; `any` if all.
     pub match_text: String,
-    /// What it does, in words: `pass`, `redirect eth1`, `pool web`.
+    /// What it does, in words: `pass`, `redirect eth1`, `pool web version=v2`.
     pub action_text: String,
     /// Packets and bytes that it decided, for as long as its name has been known.
     #[serde(flatten)]

@@ -1,11 +1,15 @@
 //! Values of flags that say what a route does: actions, marks, limits, SYN cookies.
 
 use crate::api::types::{
-    AboveSpec, ActionSpec, BanSpec, DemoteSpec, LimitSpec, LimitUse, OverSpec, SynCookiesSpec,
+    AboveSpec, ActionSpec, BanSpec, DemoteSpec, LimitSpec, LimitUse, OverSpec, PoolUse, SynCookiesSpec,
 };
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// `pass`, `drop`, `tx`, `redirect:eth1` or `pool:web`.
+const ACTION_HELP: &str =
+    "write pass, drop, tx, redirect:INTERFACE, pool:NAME, pool:NAME,LABEL=VALUE or proxy:PORT";
+
+/// `pass`, `drop`, `tx`, `redirect:eth1`, `pool:web`, `pool:web,version=v2` or `proxy:15001`.
 pub fn parse_action(text: &str) -> Result<ActionSpec, String> {
     match text.split_once(':') {
         None if text == "pass" => Ok(ActionSpec::Pass),
@@ -14,9 +18,28 @@ pub fn parse_action(text: &str) -> Result<ActionSpec, String> {
         Some(("redirect", interface)) if !interface.is_empty() => {
             Ok(ActionSpec::Redirect(interface.to_owned()))
         }
-        Some(("pool", pool)) if !pool.is_empty() => Ok(ActionSpec::Pool(pool.to_owned())),
-        _ => Err("write pass, drop, tx, redirect:INTERFACE or pool:NAME".to_owned()),
+        Some(("pool", pool)) if !pool.is_empty() => parse_pool(pool),
+        Some(("proxy", port)) => match port.parse() {
+            Ok(port @ 1..) => Ok(ActionSpec::Proxy(port)),
+            _ => Err(format!("{port:?} is not a port; write 1 to 65535")),
+        },
+        _ => Err(ACTION_HELP.to_owned()),
     }
+}
+
+/// `web` or `web,version=v2,zone=a`.
+fn parse_pool(text: &str) -> Result<ActionSpec, String> {
+    let mut parts = text.split(',');
+    let pool = parts.next().unwrap_or_default().to_owned();
+    let mut targets = BTreeMap::new();
+    for part in parts {
+        let (key, value) =
+            part.split_once('=').ok_or_else(|| format!("`{part}` is no label; write pool:web,version=v2"))?;
+        if targets.insert(key.to_owned(), value.to_owned()).is_some() {
+            return Err(format!("`{key}` stands twice; keep one of them"));
+        }
+    }
+    Ok(ActionSpec::Pool(PoolUse { pool, targets }))
 }
 
 /// A mark or a priority, decimal or 0x…; not 0, which stands for none.
@@ -112,6 +135,20 @@ mod tests {
 
     fn limit(text: &str) -> serde_json::Value {
         serde_json::to_value(parse_limit(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn actions() {
+        let of = |text: &str| serde_json::to_value(parse_action(text).unwrap()).unwrap();
+        assert_eq!(of("pool:web"), json!({"pool": "web"}));
+        assert_eq!(
+            of("pool:web,version=v2,zone=a"),
+            json!({"pool": "web", "targets": {"version": "v2", "zone": "a"}})
+        );
+        assert_eq!(of("proxy:15001"), json!({"proxy": 15_001}));
+        for wrong in ["pool:", "pool:web,v2", "pool:web,a=b,a=c", "proxy:0", "proxy:http", "reject"] {
+            assert!(parse_action(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -257,7 +257,7 @@ mod tests {
         let line = "gateway route set web --action pool:canary";
         let Command::Route(verb) = parse(line).unwrap().command else { panic!("{line}") };
         let RouteVerb::Set(args) = *verb else { panic!("{line}") };
-        assert_eq!(args.action, Some(ActionSpec::Pool("canary".into())));
+        assert_eq!(args.action, Some(ActionSpec::pool("canary")));
     }
 
     #[test]

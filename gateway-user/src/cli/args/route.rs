@@ -31,7 +31,8 @@ pub enum RouteVerb {
   gateway route add web --to 203.0.113.10 --protocol tcp --port 80,443 --mark 0x10 --action pass
   gateway route add deny-scanner --from 198.51.100.0/24 --action drop --first
   gateway route add bypass --interface eth0 --action redirect:eth1 --before web
-  gateway route add canary --from staging --to 203.0.113.10 --action pool:canary --before web
+  gateway route add canary --from staging --action pool:web,version=v2 --before web
+  gateway route add mesh --protocol tcp --to 203.0.113.11 --action proxy:15001
   gateway route add deny-blocked --from blocked --not-to 203.0.113.53 --action drop --first
   gateway route add null-scan --tcp-flags none/fin+syn+rst+psh+ack+urg --action drop --first
   gateway route add tunnel --from staging+trusted --vlan 100-199 --set-dscp af21 --action pass
@@ -95,7 +96,8 @@ pub struct AddRouteArgs {
     /// skb priority to set
     #[arg(long, value_name = "N", help_heading = "Decision", value_parser = parse_number)]
     pub priority: Option<u32>,
-    /// What is done: pass, drop, tx, redirect:INTERFACE or pool:NAME
+    /// What is done: pass, drop, tx, redirect:INTERFACE, pool:NAME, pool:NAME,LABEL=VALUE (only targets with
+    /// that label; again for more) or proxy:PORT (a socket of this node)
     #[arg(long, value_name = "ACTION", help_heading = "Decision", value_parser = parse_action)]
     pub action: ActionSpec,
     /// Where.
@@ -133,7 +135,8 @@ pub struct SetRouteArgs {
     /// skb priority to set; none sets no more
     #[arg(long, value_name = "N|none", help_heading = "Decision", value_parser = parse_setting)]
     pub priority: Option<u32>,
-    /// What is done: pass, drop, tx, redirect:INTERFACE or pool:NAME
+    /// What is done: pass, drop, tx, redirect:INTERFACE, pool:NAME, pool:NAME,LABEL=VALUE (only targets with
+    /// that label; again for more) or proxy:PORT (a socket of this node)
     #[arg(long, value_name = "ACTION", help_heading = "Decision", value_parser = parse_action)]
     pub action: Option<ActionSpec>,
     /// Where it moves.

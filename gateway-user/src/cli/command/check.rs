@@ -105,7 +105,7 @@ impl<'p> AnyNode<'p> {
         for route in &policy.routes {
             let target = match &route.action {
                 Action::Redirect { interface } => Some(interface),
-                Action::Pass | Action::Drop | Action::Tx | Action::Pool { .. } => None,
+                Action::Pass | Action::Drop | Action::Tx | Action::Pool { .. } | Action::Proxy { .. } => None,
             };
             let not = route.matches.not.iter().filter_map(|not| not.interface.as_ref());
             for name in route.matches.interface.iter().chain(not).flatten().chain(target) {

@@ -133,7 +133,8 @@ mod tests {
     fn route(position: u32, name: &str, match_text: &str, action: ActionSpec, packets: u64) -> RouteInfo {
         let action_text = match &action {
             ActionSpec::Redirect(interface) => format!("redirect {interface}"),
-            ActionSpec::Pool(pool) => format!("pool {pool}"),
+            ActionSpec::Pool(of) => format!("pool {}", of.pool),
+            ActionSpec::Proxy(port) => format!("proxy {port}"),
             ActionSpec::Drop => "drop".to_owned(),
             _ => "pass".to_owned(),
         };

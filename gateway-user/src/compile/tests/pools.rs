@@ -29,9 +29,7 @@ fn ipip() -> Forward {
 
 /// A policy with these pools, and a route to each.
 fn policy(pools: Vec<(&str, Pool)>) -> Policy {
-    let route = |(i, (name, _)): (usize, &(&str, Pool))| {
-        Route::new(format!("r{i}"), Action::Pool { pool: (*name).to_owned() })
-    };
+    let route = |(i, (name, _)): (usize, &(&str, Pool))| Route::new(format!("r{i}"), Action::pool(*name));
     let routes = pools.iter().enumerate().map(route).collect();
     let pools = pools.into_iter().map(|(name, pool)| (name.to_owned(), pool)).collect();
     Policy { pools, ..Policy::new(routes, Default::Pass) }
@@ -110,7 +108,7 @@ fn a_policy_without_pools_has_none() {
 fn everything_that_is_wrong_is_told() {
     let mut policy =
         policy(vec![("web", pool(ipip(), &[("v1", "2001:db8::1", 1), ("v2", "2001:db8::2", 1)]))]);
-    policy.routes.push(Route::new("r1", Action::Pool { pool: "wbe".into() }));
+    policy.routes.push(Route::new("r1", Action::pool("wbe")));
     let lost = |name: &str, address: &str| Problem::NoSource {
         target: format!("web/{name}"),
         address: address.parse().unwrap(),

@@ -8,9 +8,10 @@ use crate::policy::{
     Action, Default, Dnat, Forward, Mss, OuterSource, Policy, Pool, PortRange, Route, Target, Timeouts,
     Translation,
 };
-use gateway_common::abi::{ACTIVE_POOLS, ACTIVE_TRACKS};
+use gateway_common::abi::{ACTIVE_POOLS, ACTIVE_TRACKS, Verdict};
 use gateway_common::image::{
-    Forward as Way, HeaderMore, Key, MORE_LINE, MSS_OF_WAY, TAG_TARGET_SOURCE, TargetEntry, lookup, u16_at,
+    Forward as Way, HeaderMore, Key, MORE_LINE, MSS_OF_WAY, ROUTE_EXTRA, TAG_TARGET_SOURCE, TargetEntry,
+    lookup, u16_at,
 };
 use gateway_common::packet::address_of;
 use std::time::Duration;
@@ -25,7 +26,7 @@ fn pool(dnat: Dnat, targets: &[(&str, Target)]) -> Pool {
 }
 
 fn with(pools: Vec<(&str, Pool)>, routed: &[&str]) -> Policy {
-    let route = |name: &&str| Route::new(*name, Action::Pool { pool: (*name).to_owned() });
+    let route = |name: &&str| Route::new(*name, Action::pool(*name));
     let pools = pools.into_iter().map(|(name, pool)| (name.to_owned(), pool)).collect();
     Policy { pools, ..Policy::new(routed.iter().map(route).collect(), Default::Pass) }
 }
@@ -130,4 +131,56 @@ fn a_source_is_asked_for_only_where_sources_are_translated() {
     let lost = Problem::NoSource { target: "web/a".into(), address: "2001:db8::11".parse().unwrap() };
     let found = compiled(&with(vec![("web", pool(dnat, &targets()))], &[])).unwrap_err();
     assert_eq!(found.problems, [lost]);
+}
+
+#[test]
+fn routes_share_the_parts_of_pools_that_they_ask_for() {
+    let labelled = |version: &str, target: Target| Target {
+        labels: [("version".to_owned(), version.to_owned())].into(),
+        ..target
+    };
+    let targets: Vec<(&str, Target)> = both()
+        .into_iter()
+        .map(|(name, target)| (name, labelled(if name == "c" || name == "a" { "v2" } else { "v1" }, target)))
+        .collect();
+    let affinity = Some(Duration::from_secs(60));
+    let web = pool(Dnat { affinity, ..Dnat::default() }, &targets);
+    let later = Pool::new(Forward::L2, [("x".to_owned(), target("10.0.0.13", None, 1))].into());
+    let mut policy = with(vec![("web", web), ("zzz", later)], &["web", "zzz"]);
+    let narrowed = |version: &str| Action::Pool {
+        pool: "web".into(),
+        targets: [("version".to_owned(), version.to_owned())].into(),
+    };
+    for (name, version) in [("r1", "v2"), ("r2", "v1"), ("r3", "v2")] {
+        policy.routes.push(Route::new(name, narrowed(version)));
+    }
+    let image = compiled(&policy).unwrap();
+    assert_eq!((image.summary().pools, image.summary().targets), (2, 5));
+    let placed = Placed::new(&image);
+    // The whole of `web`, then its parts in order, then the next pool.
+    let of_routes = [0, 1, 2, 3, 4].map(|route| placed.entry(route).pool);
+    assert_eq!(of_routes, [1, 4, 3, 2, 3]);
+    let whole = placed.pool(1);
+    let (first, second) = (placed.pool(2), placed.pool(3));
+    assert_eq!((first.entry.targets, second.entry.targets), (whole.entry.targets, whole.entry.targets));
+    assert_eq!((&first.targets, &second.targets), (&whole.targets, &whole.targets));
+    // v1 is b (of weight 3) and d (of 0), v2 is a and c; a family has none, or one.
+    assert_eq!((first.table, first.entry.size6), (vec![1], 0));
+    assert_eq!((second.table, second.entry.size6), (vec![2], 1));
+    assert_eq!(u16_at(&placed.arena[..], second.entry.table6, 0), Some(0));
+    assert_eq!(placed.pool(4).targets[0].address, address_of("10.0.0.13".parse().unwrap()));
+    // A client's target of the whole pool may be none of a part's.
+    let keys = [&whole.entry, &first.entry, &second.entry].map(|entry| entry.affinity_key);
+    assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2], "{keys:?}");
+    assert_eq!(first.entry.affinity, whole.entry.affinity);
+}
+
+#[test]
+fn a_proxy_is_a_port_beside_pass() {
+    let proxied = Route::new("r0", Action::Proxy { port: 15_001 });
+    let placed = Placed::of(&Policy::new(vec![proxied, Route::new("r1", Action::Pass)], Default::Pass));
+    let entry = placed.entry(0);
+    assert_eq!((entry.proxy_port, entry.verdict, entry.pool), (15_001, Verdict::Pass as u8, 0));
+    assert_ne!(entry.flags & ROUTE_EXTRA, 0);
+    assert_eq!((placed.entry(1).proxy_port, placed.entry(1).flags), (0, 0));
 }

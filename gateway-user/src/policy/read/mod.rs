@@ -13,6 +13,7 @@ mod quantities;
 mod ranges;
 mod route;
 mod scalars;
+mod targets;
 mod values;
 
 pub use prefixes::parse_prefixes;

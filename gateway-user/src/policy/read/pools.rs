@@ -3,15 +3,16 @@
 use super::forwards::{FORWARD_HELP, forward};
 use super::keys::{Fields, Keys, fields};
 use super::labels::{Name, entries};
-use super::scalars::{interface_address, mss, pool_name, target_name, target_port, target_weight};
+use super::scalars::{mss, pool_name};
+use super::targets::{TARGETS_HELP, labels, targets};
 use super::values::{Known, no_value, scalar, take, text};
 use crate::policy::diagnostics::{Reporter, Severity, Span};
+use crate::policy::pool::none_selected;
 use crate::policy::suggest::did_you_mean;
 use crate::policy::yaml::{Node, Value};
-use crate::policy::{Forward, OuterSource, Pool, Target};
+use crate::policy::{Action, Forward, OuterSource, Pool, TargetLabels};
 use gateway_common::image::{HashOver, MAX_POOLS, MAX_TARGETS};
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 
 /// Pools in a policy; index 0 is no pool's.
 const POOLS_MAX: usize = MAX_POOLS - 1;
@@ -23,14 +24,9 @@ const POOL: Keys = Keys {
     known: &["forward", "hash", "port", "source", "ports", "timeouts", "affinity", "mss", "targets"],
     later: &[],
 };
-const TARGET: Keys =
-    Keys { what: "a target", known: &["name", "address", "port", "weight"], later: &["labels"] };
 const HASHES: [&str; 3] = ["five-tuple", "source", "source-destination"];
 
 const HASH_HELP: &str = "write `five-tuple`, `source` or `source-destination`";
-const TARGETS_HELP: &str = "write `targets: [{name: v1, address: 10.0.0.11}]`";
-const TARGET_NAME_HELP: &str = "give it a name: its counters and its packets follow it";
-const TARGET_ADDRESS_HELP: &str = "write where it is reached: `address: 10.0.0.11`";
 
 /// The pools of a document, each with the place of its name.
 pub(super) fn read_all(
@@ -49,7 +45,7 @@ pub(super) fn read_all(
     let mut targets = 0;
     for (Name { text, span }, value) in entries {
         let Some(name) = take(pool_name(text), span, reporter) else { continue };
-        if !known.pools.insert(name.clone()) {
+        if known.pools.insert(name.clone(), None).is_some() {
             reporter.error(span, format!("the pool `{name}` is given twice"), "rename one of them");
             continue;
         }
@@ -60,6 +56,8 @@ pub(super) fn read_all(
             let message = format!("with this pool's targets the policy has {targets}");
             reporter.error(span, message, format!("{TARGETS_MAX} are the most, of all pools together"));
         }
+        let labels = pool.targets.values().map(|target| target.labels.clone());
+        known.pools.insert(name.clone(), Some(labels.collect()));
         places.insert(name.clone(), span);
         pools.insert(name, pool);
     }
@@ -122,97 +120,43 @@ fn hash(node: &Node, reporter: &mut Reporter<'_>) -> Option<HashOver> {
     }
 }
 
-/// `forward` is the pool's, if it could be read.
-fn targets(
-    node: &Node,
-    forward: Option<&Forward>,
+/// The pool that an action names, and the labels that it narrows it to. `known` is what the document names.
+pub(super) fn forwarded_to(
+    pool: &Node,
+    targets: Option<&Node>,
+    known: Option<&Known>,
     reporter: &mut Reporter<'_>,
-) -> Option<BTreeMap<String, Target>> {
-    let nodes = match &node.value {
-        Value::List(nodes) => nodes.as_slice(),
-        _ if node.is_null() => &[],
-        _ => std::slice::from_ref(node),
+) -> Option<Action> {
+    let name = scalar(pool, "pool", pool_name, reporter);
+    let labels = match targets {
+        Some(node) => selector(node, reporter),
+        None => Some(TargetLabels::new()),
     };
-    if nodes.is_empty() {
-        reporter.error(node.span, "a pool without targets has nowhere to send packets", TARGETS_HELP);
-        return None;
-    }
-    let mut targets = BTreeMap::new();
-    let mut names: HashMap<String, usize> = HashMap::new();
-    let mut addresses: HashMap<(IpAddr, Option<u16>), usize> = HashMap::new();
-    let mut whole = true;
-    for node in nodes {
-        let Some(Parts { name, address, port, weight }) = target(node, forward, reporter) else {
-            whole = false;
-            continue;
-        };
-        if let Some((name, span)) = &name
-            && let Some(line) = names.insert(name.clone(), span.line)
-        {
-            let help = format!("the first is in line {line}: rename one of them");
-            reporter.error(*span, format!("the target `{name}` is given twice"), help);
-            whole = false;
-        }
-        if let Some((address, span)) = address
-            && let Some(port) = port
-            && let Some(line) = addresses.insert((address, port), span.line)
-        {
-            let shown = Target { port, ..Target::new(address) };
-            let help = format!("the first is in line {line}: give that one both their weights");
-            reporter.error(span, format!("the address {shown} is given twice in this pool"), help);
-            whole = false;
-        }
-        match (name, address, port, weight) {
-            (Some((name, _)), Some((address, _)), Some(port), Some(weight)) => {
-                targets.insert(name, Target { port, weight, ..Target::new(address) });
-            }
-            _ => whole = false,
-        }
-    }
-    whole.then_some(targets)
-}
-
-/// As much of a target as could be read, name and address with their places.
-struct Parts {
-    name: Option<(String, Span)>,
-    address: Option<(IpAddr, Span)>,
-    port: Option<Option<u16>>,
-    weight: Option<u16>,
-}
-
-fn target(node: &Node, forward: Option<&Forward>, reporter: &mut Reporter<'_>) -> Option<Parts> {
-    let fields = fields(node, &TARGET, reporter)?;
-    let name = fields.need("name", TARGET_NAME_HELP, reporter);
-    let name = name.and_then(|node| Some((scalar(node, "name", target_name, reporter)?, node.span)));
-    let address = fields.need("address", TARGET_ADDRESS_HELP, reporter);
-    let address =
-        address.and_then(|node| Some((scalar(node, "address", interface_address, reporter)?, node.span)));
-    let port = match (fields.get("port"), forward) {
-        (Some(_), Some(forward)) if forward.dnat().is_none() => {
-            let message = format!("`{}` translates no port: packets keep theirs", forward.name());
-            let help = "leave `port` out, or write `forward: dnat`";
-            reporter.error(fields.key_span("port"), message, help);
-            None
-        }
-        (Some(node), _) => scalar(node, "port", target_port, reporter).map(Some),
-        (None, _) => Some(None),
-    };
-    let weight = match fields.get("weight") {
-        Some(node) => scalar(node, "weight", target_weight, reporter),
-        None => Some(Target::WEIGHT),
-    };
-    Some(Parts { name, address, port, weight })
-}
-
-/// The pool that an action names.
-pub(super) fn named(node: &Node, known: Option<&Known>, reporter: &mut Reporter<'_>) -> Option<String> {
-    let name = scalar(node, "pool", pool_name, reporter)?;
-    if let Some(known) = known.filter(|known| !known.pools.contains(&name)) {
-        let help = did_you_mean(&name, known.pools.iter().map(String::as_str), || {
+    let name = name?;
+    let Some(known) = known else { return Some(Action::Pool { pool: name, targets: labels? }) };
+    let Some(of_targets) = known.pools.get(&name) else {
+        let help = did_you_mean(&name, known.pools.keys().map(String::as_str), || {
             format!("write it under `pools`: `{name}: {{forward: ipip, targets: [...]}}`")
         });
-        reporter.error(node.span, format!("there is no pool `{name}`"), help);
+        reporter.error(pool.span, format!("there is no pool `{name}`"), help);
+        return None;
+    };
+    let labels = labels?;
+    if let (Some(node), Some(of_targets)) = (targets, of_targets)
+        && !of_targets.iter().any(|have| labels.iter().all(|(key, value)| have.get(key) == Some(value)))
+    {
+        let (message, help) = none_selected(&name, of_targets.iter(), &labels);
+        reporter.error(node.span, message, help);
         return None;
     }
-    Some(name)
+    Some(Action::Pool { pool: name, targets: labels })
+}
+
+/// Labels by which a route chooses among a pool's targets, at least one.
+fn selector(node: &Node, reporter: &mut Reporter<'_>) -> Option<TargetLabels> {
+    if node.is_null() || matches!(&node.value, Value::Map(entries) if entries.is_empty()) {
+        no_value("targets", node.span, "write labels, `{version: v2}`, or leave it out for all", reporter);
+        return None;
+    }
+    labels(node, "targets", reporter)
 }

@@ -5,7 +5,7 @@ use super::keys::{Fields, Keys, fields};
 use super::limits;
 use super::pools;
 use super::ranges::one_dscp;
-use super::scalars::{interface_name, nonzero_u32, route_name};
+use super::scalars::{interface_name, nonzero_u32, proxy_port, route_name};
 use super::values::{Known, Reader, no_value, scalar};
 use crate::policy::diagnostics::{Reporter, Span};
 use crate::policy::patch::RoutePatch;
@@ -24,9 +24,9 @@ const PATCH: Keys = Keys {
     known: &["match", "limit", "syn_cookies", "mark", "priority", "dscp", "action"],
     later: &[],
 };
-const ACTION: Keys = Keys { what: "an action", known: &["redirect", "pool"], later: &["proxy"] };
+const ACTION: Keys = Keys { what: "an action", known: &["redirect", "pool", "targets", "proxy"], later: &[] };
 const ACTION_WORDS: &[&str] = &["pass", "drop", "tx"];
-const ACTION_HELP: &str = "write `pass`, `drop`, `tx`, `{redirect: eth1}` or `{pool: web}`";
+const ACTION_HELP: &str = "write `pass`, `drop`, `tx`, `{redirect: eth1}`, `{pool: web}` or `{proxy: 15001}`";
 
 /// Reads a route; returns it with the place of its name. `known` is what its document names; nothing
 /// where it has none.
@@ -94,18 +94,7 @@ fn action(node: &Node, known: Option<&Known>, reporter: &mut Reporter<'_>) -> Op
         }
         Value::Map(_) => {
             let fields = fields(node, &ACTION, reporter)?;
-            return match (fields.get("redirect"), fields.get("pool")) {
-                (Some(_), Some(_)) => {
-                    let help = "keep one of them: a packet goes one way";
-                    reporter.error(fields.key_span("pool"), "a route has one action, not two", help);
-                    None
-                }
-                (Some(target), None) => {
-                    let interface = scalar(target, "redirect", interface_name, reporter)?;
-                    Some(Action::Redirect { interface })
-                }
-                (None, pool) => Some(Action::Pool { pool: pools::named(pool?, known, reporter)? }),
-            };
+            return elsewhere(&fields, known, reporter);
         }
         Value::List(_) => {
             reporter.error(node.span, "a route has one action, not a list", ACTION_HELP);
@@ -118,10 +107,35 @@ fn action(node: &Node, known: Option<&Known>, reporter: &mut Reporter<'_>) -> Op
         "tx" => return Some(Action::Tx),
         "redirect" => "say where to: `{redirect: eth1}`".to_owned(),
         "pool" => "say which: `{pool: web}`".to_owned(),
+        "proxy" => "say where it listens: `{proxy: 15001}`".to_owned(),
         "accept" | "allow" | "permit" => "write `pass`".to_owned(),
         "deny" | "reject" | "block" | "discard" => "write `drop`".to_owned(),
         _ => did_you_mean(text, ACTION_WORDS.iter().copied(), || ACTION_HELP.to_owned()),
     };
     reporter.error(node.span, format!("there is no action {text:?}"), help);
     None
+}
+
+/// An action that names where packets go.
+fn elsewhere(fields: &Fields<'_>, known: Option<&Known>, reporter: &mut Reporter<'_>) -> Option<Action> {
+    let mut ways = ["redirect", "pool", "proxy"].into_iter().filter_map(|key| Some((key, fields.get(key)?)));
+    let first = ways.next();
+    if let Some((key, _)) = ways.next() {
+        let help = "keep one of them: a packet goes one way";
+        reporter.error(fields.key_span(key), "a route has one action, not two", help);
+        return None;
+    }
+    let targets = fields.get("targets");
+    if targets.is_some() && first.is_none_or(|(key, _)| key != "pool") && !fields.misspelt("pool") {
+        let help = "write `{pool: web, targets: {version: v2}}`";
+        reporter.error(fields.key_span("targets"), "`targets` chooses among those of a pool", help);
+        return None;
+    }
+    match first? {
+        ("redirect", node) => {
+            Some(Action::Redirect { interface: scalar(node, "redirect", interface_name, reporter)? })
+        }
+        ("pool", node) => pools::forwarded_to(node, targets, known, reporter),
+        (_, node) => Some(Action::Proxy { port: scalar(node, "proxy", proxy_port, reporter)? }),
+    }
 }

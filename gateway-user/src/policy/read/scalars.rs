@@ -26,7 +26,7 @@ const INTERFACE_NAME_BYTES_MAX: usize = 15;
 
 pub(super) fn route_name(text: &str) -> Read<String> {
     const HELP: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ . - and no `-` in front";
-    let name = name(text, "route", HELP)?;
+    let name = name(text, "route's name", HELP)?;
     if name.starts_with('-') { wrong("a route's name may not begin with `-`", HELP) } else { Ok(name) }
 }
 
@@ -47,10 +47,20 @@ pub(super) fn target_name(text: &str) -> Read<String> {
     letter_first(text, "target", &[])
 }
 
+/// The name of something that is said of targets.
+pub(super) fn target_label(text: &str) -> Read<String> {
+    letter_first(text, "label", &[])
+}
+
+/// What is said of a target.
+pub(super) fn target_label_value(text: &str) -> Read<String> {
+    name(text, "label's value", "use 1 to 64 of the characters A-Z a-z 0-9 _ . -")
+}
+
 /// `reserved` are words that stand in a name's place.
 fn letter_first(text: &str, what: &str, reserved: &[&str]) -> Read<String> {
     const HELP: &str = "use a letter, then up to 63 of the characters A-Z a-z 0-9 _ . -";
-    let name = name(text, what, HELP)?;
+    let name = name(text, &format!("{what}'s name"), HELP)?;
     if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
         return wrong(format!("a {what}'s name begins with a letter"), HELP);
     }
@@ -63,13 +73,13 @@ fn letter_first(text: &str, what: &str, reserved: &[&str]) -> Read<String> {
 fn name(text: &str, what: &str, help: &str) -> Read<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     if text.is_empty() {
-        return wrong(format!("a {what}'s name is empty"), help);
+        return wrong(format!("a {what} is empty"), help);
     }
     if text.len() > NAME_BYTES_MAX {
         return wrong(format!("a name of {} bytes is too long", text.len()), help);
     }
     match text.chars().find(|c| !allowed(*c)) {
-        Some(c) => wrong(format!("{c:?} may not stand in a {what}'s name"), help),
+        Some(c) => wrong(format!("{c:?} may not stand in a {what}"), help),
         None => Ok(text.to_owned()),
     }
 }
@@ -194,6 +204,14 @@ pub(super) fn target_port(text: &str) -> Read<u16> {
         _ => {
             wrong(format!("{text:?} is not a port"), "write 1 to 65535, or leave `port` out to keep packets'")
         }
+    }
+}
+
+/// The port of a socket of this node.
+pub(super) fn proxy_port(text: &str) -> Read<u16> {
+    match text.parse() {
+        Ok(port @ 1..) if is_decimal(text) => Ok(port),
+        _ => wrong(format!("{text:?} is not a port"), "write the port that the proxy listens on, 1 to 65535"),
     }
 }
 

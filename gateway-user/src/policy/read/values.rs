@@ -2,18 +2,19 @@
 
 use super::keys::listed;
 use super::scalars::Wrong;
-use crate::policy::Range;
 use crate::policy::diagnostics::{Reporter, Span};
 use crate::policy::patch::Change;
 use crate::policy::yaml::{Node, Value};
-use std::collections::BTreeSet;
+use crate::policy::{Range, TargetLabels};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The names that a document gives to things, for those who name them.
 #[derive(Default)]
 pub(super) struct Known {
     pub labels: BTreeSet<String>,
     pub limits: BTreeSet<String>,
-    pub pools: BTreeSet<String>,
+    /// With the labels of their targets, as far as they could be read.
+    pub pools: BTreeMap<String, Option<Vec<TargetLabels>>>,
 }
 
 /// A key's value that is about to be read.

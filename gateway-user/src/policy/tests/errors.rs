@@ -132,7 +132,7 @@ fn a_routes_keys() {
         ),
         (
             "{name: a}",
-            "3:3 {name: a} | a route has no `action` | write `pass`, `drop`, `tx`, `{redirect: eth1}` or `{pool: web}`",
+            "3:3 {name: a} | a route has no `action` | write `pass`, `drop`, `tx`, `{redirect: eth1}`, `{pool: web}` or `{proxy: 15001}`",
         ),
         ("{name: a, acton: drop}", "3:13 acton | a route has no key `acton` | did you mean `action`?"),
         (
@@ -188,7 +188,7 @@ fn names() {
 #[test]
 fn marks_and_actions() {
     const NUMBER: &str = "write 1 to 4294967295, or 0x1 to 0xffffffff";
-    const ACTION: &str = "write `pass`, `drop`, `tx`, `{redirect: eth1}` or `{pool: web}`";
+    const ACTION: &str = "write `pass`, `drop`, `tx`, `{redirect: eth1}`, `{pool: web}` or `{proxy: 15001}`";
     let not_a_number = |text: &str| format!("3:19 {text} | {text:?} is not a number of 32 bits | {NUMBER}");
     let mark = |text: &str| format!("{{name: a, mark: {text}, action: pass}}");
     for text in ["4294967296", "-1", "0x", "0x+1", "0x1_0", "ten", "1.5", "+1", "0x100000000"] {
@@ -210,7 +210,7 @@ fn marks_and_actions() {
         (&action("{}"), &at(&format!("{{}} | `action` has no value | {ACTION}"))),
         (
             &action("{proxy: web}"),
-            "3:22 proxy | `proxy` is not supported by this version | leave it out; the keys are `redirect` and `pool`",
+            "3:29 web | \"web\" is not a port | write the port that the proxy listens on, 1 to 65535",
         ),
         (
             &action("{redirect: ''}"),

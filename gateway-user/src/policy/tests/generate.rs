@@ -4,9 +4,10 @@ use super::limits::{any_limit, any_limits, any_syn_cookies};
 use crate::policy::sense::problems;
 use crate::policy::{
     Action, Component, Default, Dnat, Forward, Fragment, Label, LabelFile, LabelTest, Malformed, Match, Mss,
-    OuterSource, Policy, Pool, Range, Route, Severity, Target, TcpFlags, Timeouts, Translation,
+    OuterSource, Policy, Pool, Range, Route, Severity, Target, TargetLabels, TcpFlags, Timeouts, Translation,
 };
 use gateway_common::image::HashOver;
+use gateway_common::packet::protocol::{TCP, UDP};
 use gateway_common::reason::Reason;
 use ipnet::IpNet;
 use proptest::prelude::*;
@@ -86,8 +87,9 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::Pass),
         Just(Action::Drop),
         Just(Action::Tx),
+        (1u16..).prop_map(|port| Action::Proxy { port }),
         interface().prop_map(|interface| Action::Redirect { interface }),
-        prop::sample::select(POOLS.to_vec()).prop_map(|pool| Action::Pool { pool: pool.to_owned() }),
+        prop::sample::select(POOLS.to_vec()).prop_map(|pool| Action::pool(pool)),
     ]
 }
 
@@ -155,11 +157,17 @@ prop_compose! {
         let not = not.map(Box::new);
         let mut route =
             Route { matches: Match { not, ..matches }, mark, priority, dscp, ..Route::new(name, action) };
+        if matches!(route.action, Action::Proxy { .. }) {
+            route.matches.protocol = Some(vec![TCP, UDP]);
+        }
         // What contradicts the rest goes.
         for part in Component::ALL.into_iter().rev() {
             if !is_sound(&route) {
                 part.copy(&Match::default(), &mut route.matches);
             }
+        }
+        if !is_sound(&route) {
+            route.action = Action::Pass;
         }
         if route.action != Action::Drop {
             route.limits = limits;
@@ -247,16 +255,38 @@ fn mss() -> impl Strategy<Value = Option<Mss>> {
     prop_oneof![Just(None), Just(Some(Mss::Way)), (Mss::LEAST..).prop_map(|bytes| Some(Mss::AtMost(bytes)))]
 }
 
+/// Of IPv6 or not, port, weight, labels.
+type AnyTarget = (bool, Option<u16>, u16, TargetLabels);
+
+/// Names and values that tempt a writer to forget the quotes among them.
+fn target_labels() -> impl Strategy<Value = TargetLabels> {
+    let value = prop_oneof!["[A-Za-z0-9_.-]{1,6}", Just("1e3".to_owned()), Just("no".to_owned())];
+    prop::collection::btree_map(
+        prop_oneof!["[A-Za-z][A-Za-z0-9_.-]{0,5}", Just("yes".to_owned())],
+        value,
+        0..3,
+    )
+}
+
+/// Routes ask for labels that a target has: those of the first.
+fn narrowed(route: &mut Route, pools: &BTreeMap<String, Pool>) {
+    if let Action::Pool { pool, targets } = &mut route.action
+        && route.mark.is_none()
+    {
+        *targets = pools[pool].targets.values().next().map(|first| first.labels.clone()).unwrap_or_default();
+    }
+}
+
 fn pool() -> BoxedStrategy<Pool> {
     let hash = prop::sample::select(vec![HashOver::FiveTuple, HashOver::Source, HashOver::SourceDestination]);
-    let target = (any::<bool>(), prop::option::of(1u16..), any::<u16>());
+    let target = (any::<bool>(), prop::option::of(1u16..), any::<u16>(), target_labels());
     let targets = prop::collection::btree_map("[A-Za-z][A-Za-z0-9_.-]{0,8}", target, 1..8);
     let parts = (forward(), hash, mss(), targets);
     let pool = parts.prop_map(|(forward, hash, mss, targets)| {
         // Each has an address of its own.
-        let target = |(tail, (name, (ipv6, port, weight))): (u16, (String, (bool, Option<u16>, u16)))| {
+        let target = |(tail, (name, (ipv6, port, weight, labels))): (u16, (String, AnyTarget))| {
             let port = port.filter(|_| forward.dnat().is_some());
-            (name, Target { port, weight, ..Target::new(address(ipv6, tail)) })
+            (name, Target { port, weight, labels, ..Target::new(address(ipv6, tail)) })
         };
         Pool { hash, mss, ..Pool::new(forward, (1..).zip(targets).map(target).collect()) }
     });
@@ -275,7 +305,8 @@ prop_compose! {
         verify_checksums in any::<bool>(),
     ) -> Policy {
         let mut names = BTreeSet::new();
-        let routes = routes.into_iter().filter(|route| names.insert(route.name.clone())).collect();
+        let mut routes: Vec<Route> =
+            routes.into_iter().filter(|route| names.insert(route.name.clone())).collect();
         let default = if drops { Default::Drop } else { Default::Pass };
         let malformed = Malformed { drop_bits: drop_bits & Reason::all_malformed_bits() };
         let label = |(name, (prefixes, in_file)): (&str, (Vec<IpNet>, bool))| {
@@ -283,7 +314,8 @@ prop_compose! {
         };
         let labels: BTreeMap<String, Label> = LABELS.into_iter().zip(labels).map(label).collect();
         let limits = LIMITS.into_iter().map(str::to_owned).zip(limits).collect();
-        let pools = POOLS.into_iter().map(str::to_owned).zip(pools).collect();
+        let pools: BTreeMap<String, Pool> = POOLS.into_iter().map(str::to_owned).zip(pools).collect();
+        routes.iter_mut().for_each(|route| narrowed(route, &pools));
         Policy { malformed, labels, limits, pools, verify_checksums, ..Policy::new(routes, default) }
     }
 }

@@ -9,6 +9,7 @@ mod limits;
 mod match_errors;
 mod pools;
 mod round_trip;
+mod selecting;
 mod size;
 mod translation;
 

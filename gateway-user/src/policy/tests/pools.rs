@@ -55,7 +55,7 @@ routes:
     );
     assert_eq!(web.hash, HashOver::FiveTuple);
     assert_eq!(web.targets["v1"], Target { weight: 95, ..Target::new("10.0.0.11".parse().unwrap()) });
-    assert_eq!(policy.routes[0].action, Action::Pool { pool: "web".into() });
+    assert_eq!(policy.routes[0].action, Action::pool("web"));
     let canonical = r#"version: 1
 pools:
   gue: {forward: gue, targets: {name: a, address: 10.0.0.9}}
@@ -205,7 +205,7 @@ fn targets_and_addresses() {
         ),
         (
             "10.0.0.1",
-            "34 10.0.0.1 | a target must be a map, not a single value | its keys are `name`, `address`, `port` and `weight`",
+            "34 10.0.0.1 | a target must be a map, not a single value | its keys are `name`, `address`, `port`, `weight` and `labels`",
         ),
         (
             "{name: a, address: 10.0.0.1}, {name: a, address: 10.0.0.2}",
