@@ -16,6 +16,8 @@ mod context;
 #[cfg(target_arch = "bpf")]
 mod cookies;
 #[cfg(target_arch = "bpf")]
+mod egress;
+#[cfg(target_arch = "bpf")]
 mod event;
 #[cfg(target_arch = "bpf")]
 mod forward;
@@ -35,6 +37,8 @@ mod police;
 mod pool;
 #[cfg(target_arch = "bpf")]
 mod programs;
+#[cfg(target_arch = "bpf")]
+mod proxy;
 #[cfg(target_arch = "bpf")]
 mod rewrite;
 #[cfg(target_arch = "bpf")]

@@ -81,8 +81,8 @@ pub struct Judged {
     pub extra: u32,
     /// 1: its sender is a target whose connections are tracked.
     pub returns: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Port of the socket that it is handed to, 0 if none.
+    pub proxy: u32,
     /// What the packet set off, [`EventKind`]; 0 if nothing.
     pub event_kind: u32,
     /// The limit's slot.
@@ -124,7 +124,7 @@ const _: () = {
 impl Judged {
     /// Zeroed, word by word: left to itself the compiler calls a loop over bytes.
     #[inline(always)]
-    fn open(&mut self, cpu: u32, active: u64) {
+    pub fn open(&mut self, cpu: u32, active: u64) {
         let words: *mut u64 = (&raw mut *self).cast();
         let mut i = 0;
         while i < CLEARED {

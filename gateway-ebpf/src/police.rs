@@ -94,6 +94,7 @@ fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> 
         let route = classify::entry(judged, judged.route)?;
         judged.dscp = route.dscp as u32;
         judged.pool = route.pool as u32;
+        judged.proxy = route.proxy_port as u32;
         if left == ALL && route.syn_cookies != 0 {
             return Some(COOKIES);
         }

@@ -1,7 +1,7 @@
 //! The programs: each hands its context to the pipeline.
 
 use crate::act::{SkbFrame, XdpFrame, take_over};
-use crate::{maps, pipeline};
+use crate::{egress, maps, pipeline};
 use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::{classifier, xdp};
@@ -38,6 +38,14 @@ pub fn gateway_tc(ctx: TcContext) -> i32 {
         return take_over(context).unwrap_or(TC_ACT_UNSPEC);
     }
     pipeline::run(&SkbFrame::new(context), &interface).unwrap_or(TC_ACT_UNSPEC)
+}
+
+/// Translates what targets on this node say, or whose way led through its stack, on its way out.
+#[classifier]
+#[inline(always)]
+pub fn gateway_tc_egress(ctx: TcContext) -> i32 {
+    egress::leave(ctx.skb.skb);
+    TC_ACT_UNSPEC
 }
 
 /// Passes everything: the floor of the benchmarks, and the peer that a veth needs to take XDP frames.

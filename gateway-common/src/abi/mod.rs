@@ -165,7 +165,8 @@ pub enum Telemetry {
     SynCookiesProven = 11,
     /// RSTs to a route under attack that held no cookie.
     SynCookiesWrong = 12,
-    /// Packets that tc could not send where it was to: counted as redirected or sent back, and lost.
+    /// Packets that tc could not send where it was to, or hand to a socket: counted as redirected, sent back or
+    /// passed, and lost.
     SendsFailed = 13,
     /// Connections of translating pools that found no place, and were refused.
     TrackedRefused = 14,

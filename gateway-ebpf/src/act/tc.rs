@@ -6,7 +6,8 @@ use crate::forward::gateway_forward_tc;
 use crate::frame::{Bytes, Checked};
 use crate::maps;
 use crate::pipeline::{Hook, Judged};
-use crate::pool::{BY_NEIGHBOUR, BY_STACK, gateway_next_hop_tc};
+use crate::pool::{BY_NEIGHBOUR, BY_STACK, gateway_next_hop_tc, scratch};
+use crate::proxy::gateway_assign;
 use crate::rewrite::rewrite;
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh};
 use aya_ebpf::helpers::{
@@ -15,11 +16,11 @@ use aya_ebpf::helpers::{
 use core::arch::asm;
 use core::mem::offset_of;
 use gateway_common::abi::{
-    Interface, METADATA_MAGIC, METADATA_SHIFT, Metadata, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR, Telemetry,
-    UNSET, Verdict,
+    Interface, METADATA_MAGIC, METADATA_SHIFT, Metadata, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR, REDIRECT_PROXY,
+    Telemetry, UNSET, Verdict,
 };
 use gateway_common::packet::protocol;
-use gateway_common::parse::{Frame, Header};
+use gateway_common::parse::{Carries, Frame, Header, parse};
 use gateway_common::reason::Reason;
 
 /// Bytes of a non-linear skb that are made readable: more than any header chain but absurd ones.
@@ -167,7 +168,24 @@ pub fn take_over(context: *mut __sk_buff) -> Option<i32> {
     if !whole && unsafe { bpf_skb_change_head(context, METADATA_SHIFT as u32, 0) } != 0 {
         return Some(failed());
     }
+    if to & REDIRECT_PROXY != 0 {
+        return Some(hand_over(context, to & !REDIRECT_PROXY));
+    }
     Some(redirect(to))
+}
+
+/// Hands a packet that XDP has judged to the socket that listens at a port.
+#[inline(always)]
+fn hand_over(context: *mut __sk_buff, port: u32) -> i32 {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let Some((judged, _)) = scratch(cpu) else { return failed() };
+    judged.open(cpu, 0);
+    let parsed = parse(&SkbFrame::new(context), &mut judged.packet);
+    if matches!(parsed, Ok(Carries::Ip)) && gateway_assign(context.cast(), cpu, port) == 0 {
+        return TC_ACT_UNSPEC;
+    }
+    failed()
 }
 
 impl Frame for SkbFrame {
@@ -241,6 +259,10 @@ impl Hook for SkbFrame {
             Verdict::Drop => return TC_ACT_SHOT,
             _ if judged.pool != 0 => return self.forward(judged),
             Verdict::Pass => {
+                if judged.proxy != 0 && gateway_assign(self.context.cast(), judged.cpu, judged.proxy) != 0 {
+                    judged.refuse(Reason::NoListener);
+                    return TC_ACT_SHOT;
+                }
                 self.set(judged.mark, judged.priority);
                 return TC_ACT_UNSPEC;
             }

@@ -13,7 +13,7 @@ use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect, bpf_xdp_adjust_meta, bpf_xdp_get_buff_len};
 use gateway_common::abi::{
     EGRESS_XDP_FRAMES, INTERFACE_NATIVE, INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, Interface,
-    METADATA_MAGIC, Metadata, NEXT_HOP_XDP_FRAMES, Telemetry, UNSET, Verdict,
+    METADATA_MAGIC, Metadata, NEXT_HOP_XDP_FRAMES, REDIRECT_PROXY, Telemetry, UNSET, Verdict,
 };
 use gateway_common::parse::{Frame, checksum};
 use gateway_common::reason::Reason;
@@ -58,7 +58,10 @@ impl XdpFrame {
 
     /// Passes the frame, with mark and priority.
     #[inline(always)]
-    fn pass(&self, judged: &Judged) -> u32 {
+    fn pass(&self, judged: &mut Judged) -> u32 {
+        if judged.proxy != 0 {
+            return self.send_by_tc(judged.proxy | REDIRECT_PROXY, judged);
+        }
         if (judged.mark != UNSET || judged.priority != UNSET) && !self.leave(judged, 0) {
             no_metadata();
         }
@@ -109,7 +112,7 @@ impl XdpFrame {
         self.send_out(interface, hop.ifindex, hop.flags & NEXT_HOP_XDP_FRAMES != 0, judged)
     }
 
-    /// Passes the frame with an order for tc to send it out.
+    /// Passes the frame with an order for tc to send it out, or to hand it over.
     #[inline(always)]
     fn send_by_tc(&self, redirect: u32, judged: &mut Judged) -> u32 {
         if self.leave(judged, redirect) {

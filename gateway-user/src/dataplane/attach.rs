@@ -168,7 +168,8 @@ impl Dataplane {
     ) -> Result<Attachment, Error> {
         let first = if mode == Mode::Tc { INTERFACE_JUDGE_IN_TC } else { 0 };
         self.store_entry(Interface { ifindex, slot: u16::from(slot), flags: first })?;
-        let tc = links::attach_tc(&mut self.programs.tc, dir, interface)?;
+        let egress = links::attach_tc(&mut self.programs.tc_egress, true, dir, interface)?;
+        let tc = links::attach_tc(&mut self.programs.tc, false, dir, interface)?;
         let order: &[bool] = match mode {
             Mode::Auto => &[true, false],
             Mode::Native => &[true],
@@ -176,7 +177,7 @@ impl Dataplane {
             Mode::Tc => &[],
         };
         let mut refusals = Vec::new();
-        let mut pins = vec![tc];
+        let mut pins = vec![egress, tc];
         for &native in order {
             // Flags first: a native program must not run a moment under generic's rules.
             let flags = if native { self.native_flags(interface, ifindex)? } else { 0 };
@@ -197,7 +198,7 @@ impl Dataplane {
             let reason = why.clone().unwrap_or_default();
             Error::Attach { interface: interface.to_owned(), reason }
         };
-        if pins.len() == 1 && matches!(mode, Mode::Native | Mode::Generic) {
+        if pins.len() == 2 && matches!(mode, Mode::Native | Mode::Generic) {
             return Err(impossible());
         }
         let mut attachment = describe(interface, ifindex, slot, &pins).ok_or_else(impossible)?;

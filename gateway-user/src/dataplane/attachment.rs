@@ -70,7 +70,7 @@ pub struct Attachment {
     pub mode: AttachedMode,
     /// Why a mode before it in order was not possible: every refusal.
     pub why: Option<String>,
-    /// What holds the tc program, which sets marks and priorities in every mode.
+    /// What holds the tc programs, of which that at ingress sets marks and priorities in every mode.
     pub tc_link: TcLink,
     /// What holds the XDP program; nothing where tc judges.
     pub xdp_link: Option<XdpLink>,
@@ -78,19 +78,26 @@ pub struct Attachment {
     pub adopted: bool,
 }
 
-/// The attachment that these pins are; nothing if the tc program is missing.
+/// The attachment that these pins are; nothing if a tc program is missing.
 pub(super) fn describe(interface: &str, ifindex: u32, slot: u8, pins: &[InterfacePin]) -> Option<Attachment> {
     let mut mode = AttachedMode::Tc;
     let mut tc_link = None;
     let mut xdp_link = None;
+    let mut has_egress = false;
     for pin in pins {
         match *pin {
             InterfacePin::Xdp { native, link } => {
                 mode = if native { AttachedMode::Native } else { AttachedMode::Generic };
                 xdp_link = Some(if link { XdpLink::Link } else { XdpLink::Netlink });
             }
-            InterfacePin::Tc { link } => tc_link = Some(if link { TcLink::Tcx } else { TcLink::Clsact }),
+            InterfacePin::Tc { egress: false, link } => {
+                tc_link = Some(if link { TcLink::Tcx } else { TcLink::Clsact });
+            }
+            InterfacePin::Tc { egress: true, .. } => has_egress = true,
         }
+    }
+    if !has_egress {
+        return None;
     }
     let interface = interface.to_owned();
     Some(Attachment {

@@ -15,10 +15,18 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-/// Where our filter stands at the clsact qdisc: before all others, under a handle that is found
-/// again without a record of it.
-const CLSACT_PRIORITY: u16 = 1;
+/// Where our filters stand at the clsact qdisc, under a handle that is found again without a record of it.
 const CLSACT_HANDLE: u32 = 0x6777;
+
+/// A side of tc. At ingress we come before all others, at egress behind them: whoever else looks at packets sees
+/// those of translated connections as they are on this node.
+fn side(egress: bool) -> (TcAttachType, LinkOrder, u16) {
+    if egress {
+        (TcAttachType::Egress, LinkOrder::last(), 0xfff0)
+    } else {
+        (TcAttachType::Ingress, LinkOrder::first(), 1)
+    }
+}
 
 /// Attaches an XDP program and pins its link in `dir`.
 ///
@@ -52,32 +60,39 @@ pub(super) fn attach_xdp(
     }
 }
 
-/// Attaches the tc program before all others, by TCX where the kernel has it, and pins its link.
+/// Attaches a tc program, by TCX where the kernel has it, and pins its link.
 pub(super) fn attach_tc(
     tc: &mut SchedClassifier,
+    egress: bool,
     dir: &Path,
     interface: &str,
 ) -> Result<InterfacePin, Error> {
-    match attach_tcx(tc, dir, interface) {
+    match attach_tcx(tc, egress, dir, interface) {
         // Before 6.6 there is no such attach type.
         Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EINVAL) => {
-            attach_clsact(tc, dir, interface)
+            attach_clsact(tc, egress, dir, interface)
         }
         other => other.map_err(Error::link("attaching the tc program", interface)),
     }
 }
 
-fn attach_tcx(tc: &mut SchedClassifier, dir: &Path, interface: &str) -> Result<InterfacePin, ProgramError> {
-    let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = tc.attach_with_options(interface, TcAttachType::Ingress, order)?;
+fn attach_tcx(
+    tc: &mut SchedClassifier,
+    egress: bool,
+    dir: &Path,
+    interface: &str,
+) -> Result<InterfacePin, ProgramError> {
+    let (kind, order, _) = side(egress);
+    let id = tc.attach_with_options(interface, kind, TcAttachOptions::TcxOrder(order))?;
     let link = FdLink::try_from(tc.take_link(id)?).map_err(io::Error::other)?;
-    let pin = InterfacePin::Tc { link: true };
+    let pin = InterfacePin::Tc { egress, link: true };
     link.pin(dir.join(pin.file())).map_err(io::Error::other)?;
     Ok(pin)
 }
 
 pub(super) fn attach_clsact(
     tc: &mut SchedClassifier,
+    egress: bool,
     dir: &Path,
     interface: &str,
 ) -> Result<InterfacePin, Error> {
@@ -86,16 +101,13 @@ pub(super) fn attach_clsact(
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         other => other.map_err(Error::link("adding clsact", interface))?,
     }
-    let options = NlOptions {
-        priority: CLSACT_PRIORITY,
-        handle: TcHandle::from(CLSACT_HANDLE),
-        ..NlOptions::default()
-    };
+    let (kind, _, priority) = side(egress);
+    let options = NlOptions { priority, handle: TcHandle::from(CLSACT_HANDLE), ..NlOptions::default() };
     let id = tc
-        .attach_with_options(interface, TcAttachType::Ingress, TcAttachOptions::Netlink(options))
+        .attach_with_options(interface, kind, TcAttachOptions::Netlink(options))
         .map_err(Error::link(failed, interface))?;
     let link = tc.take_link(id).map_err(Error::link(failed, interface))?;
-    let pin = InterfacePin::Tc { link: false };
+    let pin = InterfacePin::Tc { egress, link: false };
     let marker = dir.join(pin.file());
     // On an error the link is dropped here, which takes the filter off again.
     fs::create_dir(&marker).map_err(Error::pins("making", marker))?;
@@ -109,9 +121,9 @@ fn keep(link: SchedClassifierLink) {
     std::mem::forget(link);
 }
 
-fn clsact_link(interface: &str) -> io::Result<SchedClassifierLink> {
-    let handle = TcHandle::from(CLSACT_HANDLE);
-    SchedClassifierLink::attached(interface, TcAttachType::Ingress, CLSACT_PRIORITY, handle, None)
+fn clsact_link(interface: &str, egress: bool) -> io::Result<SchedClassifierLink> {
+    let (kind, _, priority) = side(egress);
+    SchedClassifierLink::attached(interface, kind, priority, TcHandle::from(CLSACT_HANDLE), None)
 }
 
 /// The interface that a pin's link sits on: 0 if that is gone, nothing for a marker.
@@ -138,7 +150,7 @@ pub(super) fn take_off(dir: &Path, pin: InterfacePin, interface: &str, ifindex: 
     if ifindex != 0 {
         match pin {
             InterfacePin::Xdp { native, .. } => detach_netlink_xdp(interface, ifindex, native)?,
-            InterfacePin::Tc { .. } => detach_clsact(interface)?,
+            InterfacePin::Tc { egress, .. } => detach_clsact(interface, egress)?,
         }
     }
     remove_tree(&path)
@@ -153,8 +165,8 @@ fn detach_netlink_xdp(interface: &str, ifindex: u32, native: bool) -> Result<(),
     }
 }
 
-fn detach_clsact(interface: &str) -> Result<(), Error> {
-    let link = match clsact_link(interface) {
+fn detach_clsact(interface: &str, egress: bool) -> Result<(), Error> {
+    let link = match clsact_link(interface, egress) {
         Err(error) if is_gone(error.raw_os_error()) => return Ok(()),
         other => other.map_err(Error::link("finding the tc program", interface))?,
     };
@@ -175,7 +187,8 @@ fn is_gone(code: Option<i32>) -> bool {
 pub(super) fn replace(ebpf: &mut Ebpf, dir: &Path, pin: InterfacePin, interface: &str) -> Result<(), Error> {
     let (name, what) = match pin {
         InterfacePin::Xdp { .. } => (programs::XDP, "replacing the XDP program"),
-        InterfacePin::Tc { .. } => (programs::TC_INGRESS, "replacing the tc program"),
+        InterfacePin::Tc { egress: false, .. } => (programs::TC_INGRESS, "replacing the tc program"),
+        InterfacePin::Tc { egress: true, .. } => (programs::TC_EGRESS, "replacing the tc egress program"),
     };
     let lacks = Error::ObjectLacks { kind: "program", name };
     let result = match ebpf.program_mut(name).ok_or(lacks)? {
@@ -213,8 +226,9 @@ fn replace_tc(
     pin: InterfacePin,
     interface: &str,
 ) -> Result<(), ProgramError> {
-    if !pin.is_link() {
-        let id = tc.attach_to_link(clsact_link(interface)?)?;
+    let InterfacePin::Tc { egress, link } = pin else { return Ok(()) };
+    if !link {
+        let id = tc.attach_to_link(clsact_link(interface, egress)?)?;
         keep(tc.take_link(id)?);
         return Ok(());
     }

@@ -19,7 +19,8 @@ use std::path::Path;
 pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gateway.bpf.o"));
 
 /// Every program of the object.
-const PROGRAMS: [&str; 4] = [programs::XDP, programs::TC_INGRESS, programs::XDP_PASS, programs::CLOCK];
+const PROGRAMS: [&str; 5] =
+    [programs::XDP, programs::TC_INGRESS, programs::TC_EGRESS, programs::XDP_PASS, programs::CLOCK];
 
 /// The ring of the kernel side's log, there if the object was built with logging.
 pub(super) const LOG_RING: &str = "AYA_LOGS";
@@ -29,6 +30,7 @@ pub(super) const LOG_RING: &str = "AYA_LOGS";
 pub(super) struct Programs {
     pub(super) xdp: Xdp,
     pub(super) tc: SchedClassifier,
+    pub(super) tc_egress: SchedClassifier,
     pub(super) pass: Xdp,
 }
 
@@ -36,11 +38,15 @@ impl Programs {
     pub(super) fn open(pins: &Pins) -> Result<Programs, Error> {
         Ok(Programs {
             xdp: open_xdp(pins, programs::XDP)?,
-            tc: SchedClassifier::from_pin(pins.program(programs::TC_INGRESS))
-                .map_err(Error::program("opening", programs::TC_INGRESS))?,
+            tc: open_tc(pins, programs::TC_INGRESS)?,
+            tc_egress: open_tc(pins, programs::TC_EGRESS)?,
             pass: open_xdp(pins, programs::XDP_PASS)?,
         })
     }
+}
+
+fn open_tc(pins: &Pins, name: &'static str) -> Result<SchedClassifier, Error> {
+    SchedClassifier::from_pin(pins.program(name)).map_err(Error::program("opening", name))
 }
 
 pub(super) fn open_xdp(pins: &Pins, name: &'static str) -> Result<Xdp, Error> {

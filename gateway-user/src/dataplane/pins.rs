@@ -10,6 +10,7 @@
 //!         xdp_netlink_native/ …         an empty folder instead: attached without a link
 //!         tc_tcx                        the tc ingress link
 //!         tc_clsact/                    an empty folder instead: attached to the clsact qdisc
+//!         tc_egress_tcx | …_clsact/     the same for tc egress
 //! ```
 //!
 //! The folder is made under another name and renamed when complete, so a version folder that exists
@@ -172,19 +173,23 @@ pub(super) enum InterfacePin {
     },
     /// The tc link.
     Tc {
+        /// At egress; else at ingress.
+        egress: bool,
         /// A pinned TCX link; else a marker.
         link: bool,
     },
 }
 
 impl InterfacePin {
-    const ALL: [InterfacePin; 6] = [
+    const ALL: [InterfacePin; 8] = [
         InterfacePin::Xdp { native: true, link: true },
         InterfacePin::Xdp { native: false, link: true },
         InterfacePin::Xdp { native: true, link: false },
         InterfacePin::Xdp { native: false, link: false },
-        InterfacePin::Tc { link: true },
-        InterfacePin::Tc { link: false },
+        InterfacePin::Tc { egress: false, link: true },
+        InterfacePin::Tc { egress: false, link: false },
+        InterfacePin::Tc { egress: true, link: true },
+        InterfacePin::Tc { egress: true, link: false },
     ];
 
     pub(super) fn file(self) -> &'static str {
@@ -193,14 +198,16 @@ impl InterfacePin {
             InterfacePin::Xdp { native: false, link: true } => "xdp_generic",
             InterfacePin::Xdp { native: true, link: false } => "xdp_netlink_native",
             InterfacePin::Xdp { native: false, link: false } => "xdp_netlink_generic",
-            InterfacePin::Tc { link: true } => "tc_tcx",
-            InterfacePin::Tc { link: false } => "tc_clsact",
+            InterfacePin::Tc { egress: false, link: true } => "tc_tcx",
+            InterfacePin::Tc { egress: false, link: false } => "tc_clsact",
+            InterfacePin::Tc { egress: true, link: true } => "tc_egress_tcx",
+            InterfacePin::Tc { egress: true, link: false } => "tc_egress_clsact",
         }
     }
 
     /// Whether it is a pinned link, and not a marker.
     pub(super) fn is_link(self) -> bool {
-        let (InterfacePin::Xdp { link, .. } | InterfacePin::Tc { link }) = self;
+        let (InterfacePin::Xdp { link, .. } | InterfacePin::Tc { link, .. }) = self;
         link
     }
 

@@ -175,9 +175,10 @@ fn a_filter_at_clsact_outlives_us_and_is_replaced_in_place() {
         let mut dataplane = dir.open();
         let attachment = dataplane.attach("t1", 1, Mode::Native).unwrap();
         let folder = dataplane.pins.interface("t1");
-        links::take_off(&folder, InterfacePin::Tc { link: true }, "t1", attachment.ifindex).unwrap();
-        let pin = links::attach_clsact(&mut dataplane.programs.tc, &folder, "t1").unwrap();
-        assert_eq!(pin, InterfacePin::Tc { link: false });
+        links::take_off(&folder, InterfacePin::Tc { egress: false, link: true }, "t1", attachment.ifindex)
+            .unwrap();
+        let pin = links::attach_clsact(&mut dataplane.programs.tc, false, &folder, "t1").unwrap();
+        assert_eq!(pin, InterfacePin::Tc { egress: false, link: false });
         let adopted = dataplane.attach("t1", 1, Mode::Native).unwrap();
         assert_eq!((adopted.adopted, adopted.tc_link), (true, TcLink::Clsact));
         drop(dataplane);
