@@ -133,6 +133,19 @@ impl Namespace {
         Ok(())
     }
 
+    /// Makes a device for the frames of a link that carry this 802.1Q tag, up, and names it. The kernel
+    /// writes and reads the tag in the frame, where programs see it. This takes a kernel with `8021q`.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn vlan(&self, link: &str, id: u16) -> Result<String> {
+        let (name, id) = (format!("{link}.{id}"), id.to_string());
+        self.run(|| tags_in_frames(link))?;
+        self.ip(&["link", "add", "link", link, "name", &name, "type", "vlan", "id", &id])?;
+        self.ip(&["link", "set", "dev", &name, "up"])?;
+        Ok(name)
+    }
+
     /// Adds an address with its prefix length.
     ///
     /// # Errors
@@ -249,7 +262,9 @@ fn leftovers(folder: &str) -> Vec<String> {
 /// If the device refuses.
 pub fn transmit_offload(link: &str, on: bool) -> Result<()> {
     const ETHTOOL_STXCSUM: u32 = 0x17;
-    ethtool(link, ETHTOOL_STXCSUM, u32::from(on)).with_context(|| format!("{link}: checksum offload"))
+    ethtool(link, ETHTOOL_STXCSUM, u32::from(on))
+        .with_context(|| format!("{link}: checksum offload"))
+        .map(drop)
 }
 
 /// Switches generic receive offload of a link of the calling thread's namespace.
@@ -258,11 +273,22 @@ pub fn transmit_offload(link: &str, on: bool) -> Result<()> {
 /// If the device refuses.
 pub fn receive_offload(link: &str, on: bool) -> Result<()> {
     const ETHTOOL_SGRO: u32 = 0x2c;
-    ethtool(link, ETHTOOL_SGRO, u32::from(on)).with_context(|| format!("{link}: receive offload"))
+    ethtool(link, ETHTOOL_SGRO, u32::from(on)).with_context(|| format!("{link}: receive offload")).map(drop)
 }
 
-/// Sets a single value of a device.
-fn ethtool(link: &str, command: u32, data: u32) -> Result<()> {
+/// Has a link of the calling thread's namespace carry VLAN tags in the frame, and not beside it as with
+/// hardware that writes and takes them off.
+fn tags_in_frames(link: &str) -> Result<()> {
+    const ETHTOOL_GFLAGS: u32 = 0x25;
+    const ETHTOOL_SFLAGS: u32 = 0x26;
+    /// `ETH_FLAG_TXVLAN` and `ETH_FLAG_RXVLAN`.
+    const OFFLOAD: u32 = 1 << 7 | 1 << 8;
+    let flags = ethtool(link, ETHTOOL_GFLAGS, 0).with_context(|| format!("{link}: features"))?;
+    ethtool(link, ETHTOOL_SFLAGS, flags & !OFFLOAD).with_context(|| format!("{link}: VLAN offload")).map(drop)
+}
+
+/// Sets or gets a single value of a device.
+fn ethtool(link: &str, command: u32, data: u32) -> Result<u32> {
     /// `struct ethtool_value` of linux/ethtool.h.
     #[repr(C)]
     struct Value {
@@ -281,5 +307,5 @@ fn ethtool(link: &str, command: u32, data: u32) -> Result<()> {
     // SAFETY: request and the value it points to live across the call.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
     ensure!(done == 0, "{}", std::io::Error::last_os_error());
-    Ok(())
+    Ok(value.data)
 }

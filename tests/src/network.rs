@@ -79,10 +79,22 @@ impl Network {
 /// # Errors
 /// If the link is not there.
 pub fn transmitted(namespace: &Namespace, link: &str) -> Result<(u64, u64)> {
+    counted(namespace, link, "tx")
+}
+
+/// Frames that a link has received, the same way.
+///
+/// # Errors
+/// If the link is not there.
+pub fn received(namespace: &Namespace, link: &str) -> Result<(u64, u64)> {
+    counted(namespace, link, "rx")
+}
+
+fn counted(namespace: &Namespace, link: &str, direction: &str) -> Result<(u64, u64)> {
     let text = namespace.ip(&["-json", "-statistics", "link", "show", "dev", link])?;
     let value: serde_json::Value = serde_json::from_str(&text)?;
-    let sent = &value[0]["stats64"]["tx"];
-    let field = |name: &str| sent[name].as_u64().with_context(|| format!("{link}: {text}"));
+    let counts = &value[0]["stats64"][direction];
+    let field = |name: &str| counts[name].as_u64().with_context(|| format!("{link}: {text}"));
     Ok((field("packets")?, field("bytes")?))
 }
 

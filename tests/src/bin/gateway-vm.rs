@@ -1,18 +1,31 @@
 //! For a virtual machine with another kernel: loads the object, runs every golden packet at both
-//! hooks, compares random ones with the model, sends real frames in every mode, and says how it went in
-//! one line: `VM PASS <checks>` or `VM FAIL <what>`.
+//! hooks, compares random ones with the model, sends real frames in every mode, has clients served through
+//! pools by backends whose kernel unwraps what arrives, and says how it went in one line:
+//! `VM PASS <checks>` or `VM FAIL <what>`.
 
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi::Hook;
+use gateway_tests::backends::{self, Case, Decapsulation, Done, Links};
 use gateway_tests::compare::{self, Compared};
 use gateway_tests::golden::run::{Outcome, run};
 use gateway_tests::random::seed;
 use gateway_tests::wire;
-use gateway_user::dataplane::Mode;
+use gateway_user::dataplane::{AttachedMode, Mode};
 use std::process::ExitCode;
 
 /// Pairs of a policy and a packet that each hook compares.
 const PAIRS: usize = 240;
+
+/// How pools are governed, and what the links around the gateway do.
+const POOLS: [(Mode, AttachedMode, Links); 7] = [
+    (Mode::Native, AttachedMode::Native, Links::Plain),
+    (Mode::Native, AttachedMode::Native, Links::XdpFrames),
+    (Mode::Native, AttachedMode::Native, Links::Tagged),
+    (Mode::Generic, AttachedMode::Generic, Links::Tagged),
+    (Mode::Tc, AttachedMode::Tc, Links::Plain),
+    (Mode::Tc, AttachedMode::Tc, Links::Segments),
+    (Mode::Tc, AttachedMode::Tc, Links::Tagged),
+];
 
 fn main() -> ExitCode {
     match all() {
@@ -62,6 +75,13 @@ fn all() -> Result<u64> {
             println!("real frames, {}, offload {offload}: {} sent", done.mode.name(), done.sent);
             checks += done.sent;
         }
+    }
+    for (mode, attached, links) in POOLS {
+        let case = Case { mode, attached, links, decapsulation: Decapsulation::Kernel };
+        let done = backends::run(case).with_context(|| format!("pools, {case}"))?;
+        let Done { datagrams, conversations } = done;
+        println!("pools, {case}: {datagrams} datagrams, {conversations} TCP conversations");
+        checks += datagrams + conversations;
     }
     Ok(checks)
 }
