@@ -11,8 +11,9 @@ use crate::shell::{self, cargo};
 pub struct Arguments {
     /// Only these parts: packet (ns a packet), apply (a change of policy), wire (frames over veth),
     /// accuracy (admitted over allowed), flood (a real client under a SYN flood), labels (a million
-    /// prefixes), vocabulary (10,000 routes that match on everything).
-    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary"])]
+    /// prefixes), vocabulary (10,000 routes that match on everything), maglev (how a pool's flows are spread,
+    /// and what moves).
+    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary", "maglev"])]
     parts: Vec<String>,
     /// How often each is measured, where it is measured several times.
     #[arg(long)]

@@ -1,52 +1,59 @@
 //! Weighted targets → the table in which the kernel finds a packet's target by its hash: Maglev hashing
 //! (Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer", NSDI 2016, 3.4).
 //!
-//! Each target walks over the table in an order of its own and takes the first free element at each of its
-//! turns. Turns come in proportion to the weights (the paper leaves them open): next is whoever would
-//! be half an element below its part otherwise, so that each target's part of the table is its weight's,
-//! rounded (the divisor method of Webster and Sainte-Laguë).
+//! As there, each target walks over the table in an order of its own and takes what it finds free. There,
+//! all take one element each at their turn, so that whoever finds much taken walks on further than
+//! others, and where one target goes, the turns of all others fall differently. Here they take a step at a
+//! time, at a pace in proportion to their weights (which the paper leaves open): an element belongs to
+//! whoever comes by first, so that what a target leaves falls to whoever came next, and nothing else
+//! moves (as with the highest random weight of Thaler and Ravishankar, 1998). Exact that makes nothing,
+//! so each target stops when it has its part of the table. What moves beyond what must comes of this
+//! stopping alone, and is half or less of what it is with turns.
 
 use gateway_common::hash::{finish, fold};
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
-/// Elements of a table where there is a choice: a prime, so that every step walks over all of it. An
-/// element is 0.0015 % of what a pool gets.
-pub const TABLE_SIZE: u32 = 65_537;
+/// Elements of a table where there is a choice, by how many targets the pool names at most, those of
+/// weight 0 among them: primes, so that every step walks over all of it. What moves beyond what must grows
+/// with the targets over the square root of the elements; up to 100 targets it is about 5 %.
+const SIZES: [(usize, u32); 3] = [(16, 65_537), (48, 655_373), (usize::MAX, 2_621_447)];
+
+/// What part of the table all targets together walk over before those that have enough are sent home and
+/// the others' visits are put in order: the result does not hang on it.
+const STRETCH: f64 = 0.125;
 
 /// Seeds of the hashes that make a target's order.
 const OFFSET: u64 = 0x6f66_6673_6574;
 const SKIP: u64 = 0x736b_6970;
 
-/// A target's walk over the table.
+/// Elements of the table of a pool that names so many targets, where at least two of them take packets.
+pub(super) fn table_size(targets: usize) -> u32 {
+    SIZES.iter().find(|(most, _)| targets <= *most).map_or(0, |(_, size)| *size)
+}
+
+/// A target on its walk over the table.
 struct Walk {
-    /// What is tried next.
-    next: u32,
-    /// From one element to the next.
-    step: u32,
-}
-
-/// A target whose turn comes when it has the least for its weight.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Turn {
-    /// Twice the elements that it has, and one.
-    due: u64,
-    weight: u64,
+    /// Place of the target in its pool.
     place: u16,
+    weight: u16,
+    /// Elements that it may yet take.
+    wants: u32,
+    /// What it visits next, and from there to the one after.
+    next: u32,
+    step: u32,
+    /// How many elements it has visited.
+    visited: u32,
 }
 
-impl Ord for Turn {
-    /// By `due / weight`, and where that is the same in the order of the targets.
-    fn cmp(&self, other: &Turn) -> Ordering {
-        let (left, right) = (self.due * other.weight, other.due * self.weight);
-        left.cmp(&right).then(self.place.cmp(&other.place))
-    }
-}
-
-impl PartialOrd for Turn {
-    fn partial_cmp(&self, other: &Turn) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
+/// A target at a free element.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Visit {
+    /// When, as the bits of a positive number: they are ordered as it is.
+    time: u64,
+    /// Place among the walks: who comes at the same time comes in the order of the targets.
+    walk: u16,
+    element: u32,
 }
 
 /// The table of these targets, each its name and weight: for each element the place of the target that it
@@ -55,69 +62,140 @@ impl PartialOrd for Turn {
 /// A target's order follows from its name, so that what it had stays with it as far as may be: where
 /// one goes, comes or changes its weight, little moves among the others.
 pub(super) fn table(targets: &[(String, u16)]) -> Vec<u16> {
-    let places = 0_u16..;
-    let taking: Vec<(u16, &str, u16)> = places
-        .zip(targets)
-        .filter(|(_, (_, weight))| *weight > 0)
-        .map(|(place, (name, weight))| (place, name.as_str(), *weight))
-        .collect();
-    match taking.as_slice() {
+    let size = table_size(targets.len());
+    let mut walks = walks(targets, size);
+    match walks.as_slice() {
         [] => return Vec::new(),
-        [(place, ..)] => return vec![*place],
+        [one] => return vec![one.place],
         _ => {}
     }
-    let mut walks: Vec<Walk> = taking.iter().map(|(_, name, _)| Walk::of(name)).collect();
-    let mut turns: BinaryHeap<Reverse<Turn>> = (0..)
-        .zip(&taking)
-        .map(|(place, (.., weight))| Reverse(Turn { due: 1, weight: (*weight).into(), place }))
-        .collect();
-    let mut table = vec![0; TABLE_SIZE as usize];
-    let mut free = Free::all();
-    for _ in 0..TABLE_SIZE {
-        let Some(mut turn) = turns.peek_mut() else { break };
-        let place = usize::from(turn.0.place);
-        let element = walks[place].first_of(&mut free);
-        table[element as usize] = taking[place].0;
-        turn.0.due += 2;
+    let times = times(size);
+    let mut table = vec![0; size as usize];
+    let mut free = Free::all(size);
+    let (mut visits, mut until) = (Vec::new(), 0.0);
+    while !walks.is_empty() {
+        let pace: u64 = walks.iter().map(|walk| u64::from(walk.weight)).sum();
+        until += STRETCH / pace as f64;
+        visits.clear();
+        for (number, walk) in (0..).zip(&mut walks) {
+            walk.go_on(until, &times, |element, time| {
+                if free.has(element) {
+                    visits.push(Visit { time: time.to_bits(), walk: number, element });
+                }
+            });
+        }
+        visits.sort_unstable();
+        for Visit { walk, element, .. } in &visits {
+            let walk = &mut walks[usize::from(*walk)];
+            if walk.wants > 0 && free.take(*element) {
+                walk.wants -= 1;
+                table[*element as usize] = walk.place;
+            }
+        }
+        walks.retain(|walk| walk.wants > 0);
     }
     table
 }
 
-impl Walk {
-    fn of(name: &str) -> Walk {
+/// The walks of all targets that take packets, each with its part of the table.
+fn walks(targets: &[(String, u16)], size: u32) -> Vec<Walk> {
+    let wants = parts(targets, size);
+    let of = |(place, ((name, weight), wants)): (u16, (&(String, u16), u32))| {
         let hash = |seed| finish(name.bytes().fold(seed, |state, byte| fold(state, byte.into())));
-        let size = u64::from(TABLE_SIZE);
-        Walk { next: (hash(OFFSET) % size) as u32, step: (hash(SKIP) % (size - 1) + 1) as u32 }
-    }
+        let next = (hash(OFFSET) % u64::from(size)) as u32;
+        let step = (hash(SKIP) % u64::from(size - 1) + 1) as u32;
+        Walk { place, weight: *weight, wants, next, step, visited: 0 }
+    };
+    (0..).zip(targets.iter().zip(wants)).map(of).filter(|walk| walk.wants > 0).collect()
+}
 
-    /// Takes the next free element; there is one.
-    fn first_of(&mut self, free: &mut Free) -> u32 {
-        loop {
-            let element = self.next;
+/// How much of the table belongs to each target: its weight's share down to whole elements, and what is
+/// left goes, one by one, to whoever would be half an element below its share otherwise (the divisor
+/// method of Webster and Sainte-Laguë).
+fn parts(targets: &[(String, u16)], size: u32) -> Vec<u32> {
+    let sum: u64 = targets.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let whole = |weight: u16| (u64::from(size) * u64::from(weight)).checked_div(sum).unwrap_or(0) as u32;
+    let mut parts: Vec<u32> = targets.iter().map(|(_, weight)| whole(*weight)).collect();
+    let left = if sum == 0 { 0 } else { size - parts.iter().sum::<u32>() };
+    let due = |place: usize| Reverse(Due { has: parts[place], weight: targets[place].1, place });
+    let taking = (0..targets.len()).filter(|place| targets[*place].1 > 0);
+    let mut dues: BinaryHeap<Reverse<Due>> = taking.map(due).collect();
+    for _ in 0..left {
+        if let Some(mut due) = dues.peek_mut() {
+            due.0.has += 1;
+            parts[due.0.place] += 1;
+        }
+    }
+    parts
+}
+
+/// A target that gets an element when it has the least for its weight.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Due {
+    has: u32,
+    weight: u16,
+    place: usize,
+}
+
+impl Ord for Due {
+    /// By what it has and a half over its weight, and where that is the same in the order of the targets.
+    fn cmp(&self, other: &Due) -> Ordering {
+        let over = |one: &Due, of: &Due| (2 * u64::from(one.has) + 1) * u64::from(of.weight);
+        over(self, other).cmp(&over(other, self)).then(self.place.cmp(&other.place))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// When a target of weight 1 visits each element of its order, the n-th after 1/size + 1/(size - 1) + …:
+/// when the n-th of so many independent, exponentially distributed times is expected. That makes whoever
+/// is first somewhere be so in proportion to its weight. Sums and quotients only, which are the same
+/// bits on every machine.
+fn times(size: u32) -> Vec<f64> {
+    let mut time = 0.0;
+    let next = |left: u32| {
+        time += 1.0 / f64::from(left);
+        time
+    };
+    (1..=size).rev().map(next).collect()
+}
+
+impl Walk {
+    /// Visits what it comes by until then, and says where it is when.
+    fn go_on(&mut self, until: f64, times: &[f64], mut visit: impl FnMut(u32, f64)) {
+        let weight = f64::from(self.weight);
+        let (until, size) = (until * weight, times.len() as u32);
+        while let Some(time) = times.get(self.visited as usize).filter(|time| **time <= until) {
+            visit(self.next, *time / weight);
+            self.visited += 1;
             self.next += self.step;
-            if self.next >= TABLE_SIZE {
-                self.next -= TABLE_SIZE;
-            }
-            if free.take(element) {
-                return element;
+            if self.next >= size {
+                self.next -= size;
             }
         }
     }
 }
 
-/// Which elements nobody has: a bit each, so that all of them stay in the nearest cache.
+/// Which elements nobody has: a bit each, so that they stay in a near cache.
 struct Free(Vec<u64>);
 
 impl Free {
-    fn all() -> Free {
-        Free(vec![u64::MAX; (TABLE_SIZE as usize).div_ceil(64)])
+    fn all(size: u32) -> Free {
+        Free(vec![u64::MAX; (size as usize).div_ceil(64)])
+    }
+
+    fn has(&self, element: u32) -> bool {
+        self.0[(element / 64) as usize] & 1 << (element % 64) != 0
     }
 
     /// Takes an element; says whether it was free.
     fn take(&mut self, element: u32) -> bool {
-        let (word, bit) = (&mut self.0[(element / 64) as usize], 1 << (element % 64));
-        let was = *word & bit != 0;
-        *word &= !bit;
+        let was = self.has(element);
+        self.0[(element / 64) as usize] &= !(1 << (element % 64));
         was
     }
 }

@@ -48,8 +48,6 @@ pub use labels::{LabelTable, MAX_LABEL_SETS};
 pub use limits::{
     MAX_BURST_SECS, entry as limit_entry, limit_names, own_name as own_limit_name, syn_entry, syn_name,
 };
-
-pub use maglev::TABLE_SIZE as POOL_TABLE_SIZE;
 pub use pool_tables::{PoolTable, PoolTables};
 pub use pools::{target_name, target_names};
 

@@ -5,7 +5,6 @@ use super::talk::DATAGRAMS;
 use super::{BACKENDS, Decapsulation, Delivery, Links, SERVICE, Serving, address_of, ask, talk};
 use crate::counters::Snapshot;
 use crate::golden::run::policy_of;
-use crate::netns::Namespace;
 use crate::network::received;
 use crate::object::PinFolder;
 use anyhow::{Context, Result, ensure};
@@ -240,10 +239,8 @@ fn asked(case: Case, row: Row, delivery: &Delivery) -> Result<[u64; BACKENDS]> {
     for service in row.services() {
         let (service, inner_six) = service?;
         let device = if row.forward == "l2" { "b0" } else { case.decapsulation.device(row.six, inner_six) };
-        let arrived = || -> Result<u64> {
-            let of = |backend: &Namespace| Ok(received(backend, device)?.0);
-            delivery.backends.iter().map(of).sum()
-        };
+        let arrived =
+            || -> Result<u64> { delivery.backends.iter().map(|backend| received(backend, device)).sum() };
         let before = arrived()?;
         for flow in 0..FLOWS {
             let number = delivery.client.run(|| ask(service, 20_000 + flow))?;

@@ -17,12 +17,10 @@ use std::process::ExitCode;
 const PAIRS: usize = 240;
 
 /// How pools are governed, and what the links around the gateway do.
-const POOLS: [(Mode, AttachedMode, Links); 7] = [
+const POOLS: [(Mode, AttachedMode, Links); 5] = [
     (Mode::Native, AttachedMode::Native, Links::Plain),
-    (Mode::Native, AttachedMode::Native, Links::XdpFrames),
     (Mode::Native, AttachedMode::Native, Links::Tagged),
     (Mode::Generic, AttachedMode::Generic, Links::Tagged),
-    (Mode::Tc, AttachedMode::Tc, Links::Plain),
     (Mode::Tc, AttachedMode::Tc, Links::Segments),
     (Mode::Tc, AttachedMode::Tc, Links::Tagged),
 ];

@@ -57,6 +57,15 @@ const REQUIREMENTS: &[Requirement] = &[
     tool(Need::Network, "bpftool", BPFTOOL),
     tool(Need::Network, "promtool", PROMTOOL.package),
     tool(Need::Network, "nginx", NGINX.package),
+    Requirement {
+        need: Need::Network,
+        what: "nginx, stream module",
+        probe: Probe::File(NGINX_STREAM.place),
+        package: NGINX_STREAM.package,
+    },
+    tool(Need::Network, "haproxy", HAPROXY.package),
+    tool(Need::Network, "openssl", "openssl"),
+    tool(Need::Network, "wrk", "wrk"),
     tool(Need::Vm, "qemu-system-x86_64", "qemu-system-x86"),
     tool(Need::Vm, "busybox", "busybox-static"),
     tool(Need::Vm, "dash", "dash"),
@@ -75,7 +84,8 @@ const REQUIREMENTS: &[Requirement] = &[
 const BPFTOOL: &str = "bpftool";
 const BPFTOOL_UBUNTU: &str = "linux-tools-common";
 
-/// A package of which a program is all that is taken: installing it would start a server.
+/// A package of which a program is all that is taken, with the libraries that it asks for: installing it
+/// would start a server.
 struct OnlyProgram {
     package: &'static str,
     /// In the package.
@@ -88,7 +98,15 @@ const PROMTOOL: OnlyProgram =
     OnlyProgram { package: "prometheus", program: "usr/bin/promtool", place: "/usr/local/bin/promtool" };
 const NGINX: OnlyProgram =
     OnlyProgram { package: "nginx", program: "usr/sbin/nginx", place: "/usr/local/sbin/nginx" };
-const ONLY_PROGRAMS: [OnlyProgram; 2] = [PROMTOOL, NGINX];
+/// Not a program, but of no use without that one, and its package asks for nginx as a server.
+const NGINX_STREAM: OnlyProgram = OnlyProgram {
+    package: "libnginx-mod-stream",
+    program: "usr/lib/nginx/modules/ngx_stream_module.so",
+    place: "/usr/local/lib/nginx/modules/ngx_stream_module.so",
+};
+const HAPROXY: OnlyProgram =
+    OnlyProgram { package: "haproxy", program: "usr/sbin/haproxy", place: "/usr/local/sbin/haproxy" };
+const ONLY_PROGRAMS: [OnlyProgram; 4] = [PROMTOOL, NGINX, NGINX_STREAM, HAPROXY];
 
 /// Finds or installs the packages that these needs name.
 pub fn ensure(needs: &[Need], llvm_major: u32) -> Result<()> {
@@ -169,7 +187,7 @@ impl Apt {
         if !family.contains("debian") && !ubuntu {
             bail!(
                 "this is neither Debian nor Ubuntu: install what holds the same as Debian's packages\n  \
-                 {packages}\nby your package manager (of prometheus and nginx, only the programs), and run this again"
+                 {packages}\nby your package manager (of prometheus, nginx and haproxy, only the programs), and run this again"
             );
         }
         if !Uid::effective().is_root() {
@@ -197,22 +215,40 @@ impl Apt {
                 bail!("no source of apt holds {name}; https://apt.llvm.org says how to add one that does");
             }
         }
-        if !names.is_empty() {
-            let options = ["install", "-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"];
-            change(program("apt-get", options).args(&names).env("DEBIAN_FRONTEND", "noninteractive"))?;
-        }
+        install_packages(&names)?;
         let mut only = ONLY_PROGRAMS.iter().filter(|only| packages.contains(only.package));
         only.try_for_each(OnlyProgram::install)
     }
 }
 
+fn install_packages<S: AsRef<std::ffi::OsStr>>(names: &[S]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let options = ["install", "-qq", "-y", "--no-install-recommends", "--no-upgrade"];
+    let mut command = program("apt-get", options);
+    change(command.args(["-o", "Dpkg::Use-Pty=0"]).args(names).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
 impl OnlyProgram {
     fn install(&self) -> Result<()> {
+        install_packages(&self.libraries()?)?;
         let folder = crate::shell::target_folder(&format!("setup/{}", self.package))?;
         let file = download(self.package, &folder, &[])?;
         change(program("dpkg", ["-x"]).arg(file).arg(&folder))?;
-        change(program("install", ["-m", "0755"]).arg(folder.join(self.program)).arg(self.place))?;
+        change(program("install", ["-D", "-m", "0755"]).arg(folder.join(self.program)).arg(self.place))?;
         std::fs::remove_dir_all(&folder).context("cannot remove the unpacked package")
+    }
+}
+
+impl OnlyProgram {
+    /// The libraries that the package depends on.
+    fn libraries(&self) -> Result<Vec<String>> {
+        let options = ["depends", "--important", "--no-pre-depends", self.package];
+        let text = output(&mut program("apt-cache", options))?;
+        let names = text.lines().filter_map(|line| line.trim_start().strip_prefix("Depends: "));
+        let libraries = names.filter(|name| name.starts_with("lib") && !name.starts_with("libjs-"));
+        Ok(libraries.map(str::to_owned).collect())
     }
 }
 

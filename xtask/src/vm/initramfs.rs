@@ -11,19 +11,10 @@ use anyhow::{Context, Result, bail};
 use super::kernel::Kernel;
 use crate::shell::{find_program, output, program};
 
-/// With all that they depend on, in load order. Those after the first line are what this kernel has and
-/// the machine's own need not: tunnels that take packets out of pools' headers, and VLANs.
-const MODULES: &[&str] = &[
-    "veth",
-    "sch_ingress",
-    "cls_bpf", //
-    "ipip",
-    "sit",
-    "ip6_tunnel",
-    "fou",
-    "fou6",
-    "8021q",
-];
+/// With all that they depend on, in load order: those that the tests need anywhere, and then what this
+/// kernel has and the machine's own need not, tunnels that unwrap what pools send, and VLANs.
+const MODULES: &[&str] =
+    &["veth", "sch_ingress", "cls_bpf", "ipip", "sit", "ip6_tunnel", "fou", "fou6", "8021q"];
 /// The real ones: busybox's `ip` knows too little.
 const TOOLS: &[&str] = &["dash", "ip", "tc", "ethtool"];
 

@@ -1,6 +1,7 @@
 //! Pools: the entries are what the policy says, and the tables what Maglev promises.
 
 use super::{BASE, Placed, TestNames, compiled};
+use crate::compile::maglev::{self, table_size};
 use crate::compile::{Image, LabelTable, PoolTables, Problem, Section, Surroundings, compile, target_names};
 use crate::policy::{Action, Default, Forward, OuterSource, Policy, Pool, Route, Target};
 use gateway_common::abi::Verdict;
@@ -14,7 +15,6 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::time::Instant;
 
 fn pool(forward: Forward, targets: &[(&str, &str, u16)]) -> Pool {
     let target = |&(name, address, weight): &(&str, &str, u16)| {
@@ -256,7 +256,8 @@ fn each_target_has_its_weight_of_the_table() {
         &[999, 1],
         &[1, 65_535],
         &[100, 0, 50, 7, 3, 100, 100],
-        &[1; 100],
+        &[1; 16],
+        &[3; 40],
         &[65_535, 1, 1, 300, 9_999, 12_345],
     ] {
         let weights = weighted(weights);
@@ -264,8 +265,8 @@ fn each_target_has_its_weight_of_the_table() {
         for name in weights.keys() {
             let count = table.iter().filter(|target| *target == name).count() as f64;
             let due = share(&weights, name) * table.len() as f64;
-            // Within two elements of 65,537, however small the weight.
-            assert!((count - due).abs() <= 2.0, "{name}: {count} elements, {due} are due");
+            // Within an element, however small the weight.
+            assert!((count - due).abs() <= 1.0, "{name}: {count} elements, {due} are due");
         }
     }
 }
@@ -296,29 +297,46 @@ fn a_million_flows_are_spread_by_weight() {
 /// What moves when a target goes, comes or changes its weight, as a multiple of what has to.
 #[test]
 fn little_moves_that_does_not_have_to() {
-    // Targets, and how much may move: the more targets, the more of the others' turns fall differently.
-    for (targets, most) in [(2_usize, 1.05), (5, 1.08), (10, 1.2), (30, 1.6), (100, 4.0)] {
+    // Targets, and how much may move. What is beyond what must comes of chance, and grows as the share
+    // of what must move shrinks.
+    for (targets, most) in [(2_usize, 1.01), (3, 1.02), (10, 1.06), (16, 1.08), (48, 1.12), (100, 1.05)] {
         let weights = weighted(&vec![100; targets]);
         let before = table(&weights);
         let mut worst: f64 = 0.0;
-        for changed in ["v0", "v1", "added"] {
-            for weight in [None, Some(50), Some(90), Some(200)] {
-                let mut after = weights.clone();
-                match (changed, weight) {
-                    ("added", None) => continue,
-                    (_, None) => drop(after.remove(changed)),
-                    (_, Some(weight)) => drop(after.insert(changed.to_owned(), weight)),
-                }
-                let must = (share(&after, changed) - share(&weights, changed)).abs();
-                let ratio = moved(&before, &table(&after)) / must;
-                println!("{targets} targets, {changed} to {weight:?}: {ratio:.3} of {:.3} %", must * 100.0);
-                // Of a small change the rounding to whole elements is much.
-                if must > 0.01 {
-                    worst = worst.max(ratio);
-                }
+        let changes = [("v0", None), ("added", Some(100)), ("v1", Some(50)), ("v1", Some(200))];
+        // Unoptimised, a table of the largest takes seconds.
+        for (changed, weight) in changes.into_iter().take(if targets > 48 { 1 } else { 4 }) {
+            let mut after = weights.clone();
+            match weight {
+                None => drop(after.remove(changed)),
+                Some(weight) => drop(after.insert(changed.to_owned(), weight)),
             }
+            // With one more target a pool may be of those with larger tables.
+            if table_size(after.len()) != table_size(weights.len()) {
+                continue;
+            }
+            let must = (share(&after, changed) - share(&weights, changed)).abs();
+            let ratio = moved(&before, &table(&after)) / must;
+            println!("{targets} targets, {changed} to {weight:?}: {ratio:.3} of {:.3} %", must * 100.0);
+            worst = worst.max(ratio);
         }
         assert!(worst <= most, "{targets} targets: {worst}");
+    }
+}
+
+/// A table is as large as what the pool names asks for, whatever weights there are.
+#[test]
+fn a_table_grows_with_the_targets_that_are_named() {
+    for (targets, size) in [(2, 65_537), (16, 65_537), (17, 655_373), (48, 655_373), (49, 2_621_447)] {
+        let mut weights = vec![0; targets];
+        weights[..2].fill(1);
+        let names = weighted(&weights).into_iter().collect::<Vec<_>>();
+        let table = maglev::table(&names);
+        assert_eq!(table.len(), size, "{targets} targets");
+        assert_eq!(u32::try_from(size).unwrap(), table_size(targets));
+    }
+    for size in [65_537_u32, 655_373, 2_621_447] {
+        assert!((2..1_700).all(|divisor| size % divisor != 0), "{size} is no prime");
     }
 }
 
@@ -333,16 +351,4 @@ fn proportions_and_names_make_the_table() {
     assert_ne!(table_of(&[("a", 1), ("b", 1)]), table_of(&[("a", 1), ("c", 1)]));
     assert_eq!(table_of(&[("a", 0), ("b", 1)]), ["b"]);
     assert!(table_of(&[("a", 0), ("b", 0)]).is_empty());
-}
-
-/// Told, not asserted: the machine's load is nobody's here.
-#[test]
-fn how_long_a_table_takes() {
-    for targets in [2, 10, 100, 1_000] {
-        let weights = weighted(&vec![100; targets]);
-        let members: Vec<(String, u16)> = weights.into_iter().collect();
-        let start = Instant::now();
-        let table = crate::compile::maglev::table(&members);
-        println!("{targets} targets: {:?} for {} elements", start.elapsed(), table.len());
-    }
 }

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what a packet costs, what a policy change costs, how fast frames are
-//! forwarded, how exact limits are, what a flood does. Every figure stands beside the floor and a peer
+//! forwarded, how exact limits are, what a flood does, how flows are spread. Every figure stands beside the floor and a peer
 //! measured in the same run.
 
 mod accuracy;
@@ -8,6 +8,7 @@ mod flood;
 mod frames;
 mod kernel;
 mod labels;
+mod maglev;
 mod policies;
 mod testrun;
 mod vocabulary;
@@ -23,7 +24,7 @@ use std::time::Duration;
 type Part = fn(Effort) -> Result<()>;
 
 /// Parts that can be asked for by name; without a name all are run.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("packet", testrun::run),
     ("apply", apply::run),
     ("wire", wire::run),
@@ -31,6 +32,7 @@ const PARTS: [(&str, Part); 7] = [
     ("flood", flood::run),
     ("labels", labels::run),
     ("vocabulary", vocabulary::run),
+    ("maglev", maglev::run),
 ];
 
 /// How much is measured, where it is not what each part does by itself.
