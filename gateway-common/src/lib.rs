@@ -8,7 +8,9 @@
 
 pub mod abi;
 pub mod classify;
+pub mod fragment;
 pub mod hash;
+pub mod icmp_error;
 pub mod image;
 pub mod limit;
 pub mod live;

@@ -6,7 +6,8 @@ use core::net::IpAddr;
 
 /// Bits of [`Packet::flags`].
 pub mod flags {
-    /// A fragment that is not the first: no transport header.
+    /// A fragment that is not the first: no transport header. It has ports, or ICMP's type and code, where it
+    /// follows a first one that was seen ([`crate::fragment`]).
     pub const LATER_FRAGMENT: u8 = 1;
     /// The first fragment of several.
     pub const FIRST_FRAGMENT: u8 = 2;
@@ -104,8 +105,8 @@ pub struct Packet {
     pub l4_offset: u16,
     /// TCP sequence number; of ICMP the identifier of an echo or its reply; 0 for other protocols.
     pub sequence: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Identification of a fragment (16 bits for IPv4), 0 for what is none.
+    pub identification: u32,
 }
 
 impl Packet {
@@ -156,7 +157,8 @@ impl FlowKey {
 
     /// The first word of the key.
     ///
-    /// Word: bit 63 set (a key is never 0), bit 62 IPv6, bit 61 later fragment, 52..60 interface
+    /// Word: bit 63 set (a key is never 0), bit 62 IPv6, bit 61 a later fragment of which neither ports nor
+    /// ICMP's type and code are known (one that follows its first one belongs to that one's flow), 52..60 interface
     /// slot, 40..52 VLAN, 32..40 protocol, 16..32 source port, 0..16 port. Whether the last two are
     /// ports or ICMP's type and code follows from family, protocol and bit 61.
     #[inline(always)]
@@ -164,7 +166,9 @@ impl FlowKey {
     pub fn words_of(slot: u16, packet: &Packet) -> u64 {
         1 << 63
             | ((packet.family == 6) as u64) << 62
-            | (packet.flags as u64 & flags::LATER_FRAGMENT as u64) << 61
+            | ((packet.flags & (flags::LATER_FRAGMENT | flags::HAS_PORTS | flags::HAS_ICMP)
+                == flags::LATER_FRAGMENT) as u64)
+                << 61
             | (slot as u64 & 0xff) << 52
             | (packet.vlan as u64 & 0xfff) << 40
             | (packet.protocol as u64) << 32

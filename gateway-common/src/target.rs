@@ -9,8 +9,8 @@ use crate::packet::{Packet, flags};
 /// Nobody gains by knowing it: who can choose addresses and ports can choose a target anyway.
 const SEED: u64 = 0x6761_7465_7761_7921;
 
-/// The hash that chooses. Of any fragment, the first among them, ports do not count, since no later one
-/// has them: all fragments of a packet reach one target. ICMP's type and code do not count either.
+/// The hash that chooses. ICMP's type and code do not count. A later fragment has the ports of the first one
+/// that it follows ([`crate::fragment`]): all fragments of a packet reach the target of its flow.
 #[inline(always)]
 #[must_use]
 pub const fn hash(over: u8, packet: &Packet) -> u64 {
@@ -18,8 +18,7 @@ pub const fn hash(over: u8, packet: &Packet) -> u64 {
     if over != HashOver::FiveTuple as u8 {
         return finish(state);
     }
-    let fragment = flags::FIRST_FRAGMENT | flags::LATER_FRAGMENT;
-    let ports = if packet.flags & flags::HAS_PORTS == 0 || packet.flags & fragment != 0 {
+    let ports = if packet.flags & flags::HAS_PORTS == 0 {
         0
     } else {
         (packet.source_port as u64) << 16 | packet.port as u64
@@ -93,11 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn every_fragment_of_a_packet_has_one_hash() {
+    fn every_fragment_of_a_packet_has_its_flows_hash() {
         let five = HashOver::FiveTuple as u8;
         let first = Packet { flags: flags::HAS_PORTS | flags::FIRST_FRAGMENT, ..packet(7) };
-        let later = Packet { flags: flags::LATER_FRAGMENT, source_port: 0, port: 0, ..packet(7) };
-        assert_eq!(hash(five, &first), hash(five, &later));
+        let mut later = Packet { flags: flags::LATER_FRAGMENT, source_port: 0, port: 0, ..packet(7) };
+        crate::fragment::follow(&mut later, 7 << 16 | 80);
+        for fragment in [first, later] {
+            assert_eq!(hash(five, &fragment), hash(five, &packet(7)));
+        }
     }
 
     #[test]

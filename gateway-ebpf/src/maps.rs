@@ -105,8 +105,8 @@ pub static TRACK_RETURNS: Array<ReturnSet, 1, MAPPED> = Array::new();
 #[btf_map]
 pub static TRACKED: Array<Tracked, 1, MAPPED> = Array::new();
 
-/// First fragments whose later ones are to follow. Writer: kernel. Full: the one that ends first gives way,
-/// and is counted if it had not ended.
+/// First fragments whose later ones are to follow. Writer: kernel, any CPU. Where a new one's four places are
+/// taken, the one that ends first gives way, and is counted if it had not ended.
 #[btf_map]
 pub static FRAGMENTS: Array<FragmentSet, FRAGMENT_SETS, MAPPED> = Array::new();
 

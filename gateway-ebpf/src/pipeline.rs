@@ -4,20 +4,20 @@ use crate::account::{Account, telemetry};
 use crate::memo::Validity;
 use crate::pool::RETURNS;
 use crate::track::{FOLLOWS, gateway_return};
-use crate::{account, classify, event, keyed, maps, memo, police, pool};
+use crate::{account, classify, event, fragments, keyed, maps, memo, police, pool};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
 use bytemuck::{Pod, Zeroable};
 use core::mem::offset_of;
 use core::ptr::null_mut;
 use gateway_common::abi::{
-    ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, ACTIVE_TRACKS, CONTROL_FLOWS, COUNTER_DEFAULT, COUNTER_MALFORMED,
-    COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, EventKind, INTERFACE_LOOPBACK, Interface, MEMO_EXTRA,
-    MEMO_RETURNS, MemoLine, STAMP_ONCE, Telemetry, UNSET, Verdict, ticks,
+    ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, ACTIVE_POOLS, ACTIVE_TRACKS, CONTROL_FLOWS, COUNTER_DEFAULT,
+    COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, EventKind, INTERFACE_LOOPBACK, Interface,
+    MEMO_EXTRA, MEMO_RETURNS, MemoLine, STAMP_ONCE, Telemetry, UNSET, Verdict, ticks,
 };
 use gateway_common::image::ROUTE_PER_LABEL;
 use gateway_common::live::FOR_EVER;
-use gateway_common::packet::{FlowKey, Packet};
+use gateway_common::packet::{FlowKey, Packet, flags};
 use gateway_common::parse::{Carries, Frame, address, parse};
 use gateway_common::reason::Reason;
 
@@ -109,8 +109,12 @@ pub struct Judged {
     pub headers: [u32; 15],
     /// [`gateway_common::limit::owner_hash`] of the source, where [`ACTIVE_PER_SOURCE`] is set.
     pub owner: u64,
-    /// Zero: keeps CPUs from sharing a cache line.
-    pub reserved2: [u64; 2],
+    /// What the sender of a packet that is too big is told, bytes.
+    pub told_mtu: u32,
+    /// Zero.
+    pub reserved2: u32,
+    /// When this CPU's bucket of ICMP errors is full again; kept between packets.
+    pub errors_full_at: u64,
 }
 
 /// Words of [`Judged`] that are cleared for each packet.
@@ -303,6 +307,9 @@ fn route(interface: &Interface, judged: &mut Judged) -> *mut MemoLine {
     let (active, cpu) = (judged.active, judged.cpu);
     let stamp = Control::stamp_of(active);
     let seed = MEMO_SEED.load();
+    if active & ACTIVE_POOLS != 0 && judged.packet.flags & flags::LATER_FRAGMENT != 0 {
+        fragments::gateway_follow(cpu);
+    }
     let key = FlowKey::new(interface.slot, &judged.packet, seed);
     let jiffies = jiffies();
     let now = jiffies as u32;

@@ -6,6 +6,7 @@
 
 use crate::classify;
 use crate::context;
+use crate::fragments;
 use crate::maps;
 use crate::pipeline::{Hook, Judged};
 use crate::track::{FOLLOWS, gateway_open, gateway_track};
@@ -17,7 +18,9 @@ use gateway_common::abi::{
     Control, EGRESS_XDP_FRAMES, HOPS, Interface, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, NextHop,
     NextHopState, Verdict,
 };
+use gateway_common::fragment;
 use gateway_common::hash::{finish, fold};
+use gateway_common::icmp_error::{MTU_MIN_V6, told_mtu};
 use gateway_common::image::{Forward, HashOver, MAX_TARGETS, PoolEntry, TargetEntry};
 use gateway_common::packet::flags;
 use gateway_common::reason::Reason;
@@ -98,7 +101,12 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
         judged.pool = 0;
         return;
     }
-    let (cpu, segment) = (judged.cpu, hook.segment(judged));
+    let cpu = judged.cpu;
+    if judged.packet.flags & fragment::ANY != 0 && fragments::gateway_lead(cpu) == fragments::UNSEEN {
+        judged.refuse(Reason::FragmentUnseen);
+        return;
+    }
+    let segment = hook.segment(judged);
     let mut said =
         if judged.pool == RETURNS { TRACKS } else { gateway_target(cpu, interface.ifindex, segment) };
     if said == TRACKS {
@@ -402,22 +410,31 @@ fn decide(judged: &mut Judged, forwarding: &mut Forwarding, hop: &NextHop, ifind
     } else if !is_reachable(hop, forwarding, judged) {
         judged.refuse(Reason::NoRoute);
     } else if hop.mtu != 0 && segment.wrapping_add(forwarding.outer_length) > hop.mtu {
-        // In an IPv4 header without don't-fragment, which only an IPv4 packet without it is given, the stack
-        // may cut it.
-        let may_be_cut = judged.packet.family == 4
-            && judged.packet.flags & flags::DONT_FRAGMENT == 0
-            && forwarding.family == 4
-            && (forwarding.outer_length != 0 || translates && forwarding.hop < MAX_TARGETS as u32);
-        if may_be_cut {
+        if may_be_cut(judged, forwarding, segment) {
             forwarding.way = BY_STACK;
             judged.verdict = Verdict::Pass as u32;
         } else {
+            judged.told_mtu = told_mtu(judged.packet.family, hop.mtu.saturating_sub(forwarding.outer_length));
             judged.refuse(Reason::TooBig);
         }
     } else {
         forwarding.way = if hop.state == NextHopState::Reachable as u32 { DIRECT } else { BY_NEIGHBOUR };
         judged.verdict = if hop.ifindex == ifindex { Verdict::Tx as u32 } else { Verdict::Redirect as u32 };
     }
+}
+
+/// Whether the stack may cut what is sent into fragments: an IPv4 header without don't-fragment. In an outer one
+/// that is given to IPv4 packets without it, and to IPv6 packets that no link of IPv6 may refuse (RFC 4213 3.2.2).
+#[inline(always)]
+fn may_be_cut(judged: &Judged, forwarding: &Forwarding, segment: u32) -> bool {
+    let inner = if judged.packet.family == 4 {
+        judged.packet.flags & flags::DONT_FRAGMENT == 0
+    } else {
+        segment <= MTU_MIN_V6
+    };
+    let translates = forwarding.forward == Forward::Dnat as u32;
+    let whole = forwarding.outer_length != 0 || translates && forwarding.hop < MAX_TARGETS as u32;
+    inner && forwarding.family == 4 && whole
 }
 
 /// Whether the packet can be sent: to a neighbour, or by the kernel once it knows it. For an IPv6 packet as

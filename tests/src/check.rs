@@ -2,7 +2,7 @@
 
 use crate::counters::Snapshot;
 use crate::golden::{INTERFACE, Row};
-use crate::model::{Charge, Counter, Forwarded, Judgement, output};
+use crate::model::{Charge, Counter, Forwarded, Judgement, Told, output};
 use crate::object::{Lab, Observed};
 use gateway_common::abi::{Count, Hook, Metadata, REDIRECT_NEIGHBOUR, Verdict};
 use gateway_common::reason::Reason;
@@ -39,6 +39,8 @@ pub struct Expected {
     pub waits: bool,
     /// The target that it is sent to, as `pool/target`.
     pub sent_to: Option<String>,
+    /// What becomes of the ICMP error that its sender is due; one that is sent is the frame that comes out.
+    pub told: Option<Told>,
     /// Length of the frame that came in, bytes: what is counted.
     pub received: usize,
     /// What its limits counted, if that is known.
@@ -57,6 +59,7 @@ impl From<&Row> for Expected {
             frame: row.output(),
             waits: row.waits,
             sent_to: row.sent_to.map(str::to_owned),
+            told: row.told.clone(),
             received: row.frame.len(),
             charges: None,
         }
@@ -77,6 +80,7 @@ impl Expected {
             frame: output(judgement, frame),
             waits: judgement.forwarded.as_ref().is_some_and(Forwarded::waits),
             sent_to: judgement.forwarded.as_ref().map(|forwarded| forwarded.name.clone()),
+            told: judgement.told.clone(),
             received: frame.len(),
             charges: Some(judgement.charges.clone()),
         }
@@ -135,6 +139,11 @@ pub fn differences(lab: &Lab, expected: &Expected, observed: &Observed) -> Vec<S
         let count = Count { packets: 1, bytes: expected.received as u64 };
         want.targets.insert(lab.target_slot(target), count);
     }
+    match expected.told {
+        Some(Told::Sent(_)) => want.errors.0 = 1,
+        Some(Told::Suppressed) => want.errors.1 = 1,
+        None => {}
+    }
     compare("counters", format!("{got:?}"), format!("{want:?}"));
     if let Err(broken) = observed.delta.conserved() {
         found.push(broken);
@@ -163,7 +172,12 @@ fn result(lab: &Lab, expected: &Expected) -> (u32, Option<(u32, u32, u32)>) {
     };
     let by_tc = |name: &str| (XDP_PASS, Some((expected.mark, expected.priority, to(name))));
     let takes = |name: &str| lab.takes_xdp_frames.contains(&name);
-    match (lab.hook, expected.verdict) {
+    // The packet is dropped, and its frame is sent back with the error.
+    let verdict = match expected.told {
+        Some(Told::Sent(_)) => Verdict::Tx,
+        _ => expected.verdict,
+    };
+    match (lab.hook, verdict) {
         (Hook::Xdp, Verdict::Pass) => (XDP_PASS, marked.then_some((expected.mark, expected.priority, 0))),
         (Hook::Xdp, Verdict::Drop) => (XDP_DROP, None),
         // A veth: what is sent back is redirected to where it came from.

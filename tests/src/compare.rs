@@ -2,7 +2,7 @@
 //! everything.
 
 use crate::check::{Expected, differences};
-use crate::generate::{Wanted, frame, members, policy, step_ns, well_formed};
+use crate::generate::{Wanted, fragments, frame, members, policy, step_ns, well_formed};
 use crate::model::{Judgement, State, Tie, judge};
 use crate::object::{Lab, Sizes};
 use crate::packet::show::describe;
@@ -19,6 +19,8 @@ use std::fmt::Write;
 const PACKETS: usize = 80;
 /// Of which every other one is one of so many, so that flows and keys come again.
 const POOL: usize = 12;
+/// Packets that come in fragments, of which two are among those that come again.
+const FRAGMENTED: usize = 3;
 /// Routes of a policy, at most.
 const ROUTES: usize = 24;
 /// Failures that are told in full.
@@ -74,7 +76,8 @@ pub fn run(hook: Hook, seed: u64, pairs: usize) -> Result<Compared> {
             continue;
         }
         let mut history = String::new();
-        let pool: Vec<_> = (0..POOL).map(|_| well_formed(&mut random)).collect();
+        let mut pool: Vec<_> = (0..POOL).map(|_| well_formed(&mut random)).collect();
+        (0..FRAGMENTED).for_each(|_| pool.extend(fragments(&mut random)));
         for _ in 0..PACKETS {
             let again = random.chance(1, 2);
             let frame = if again { random.pick(&pool).clone() } else { frame(&mut random) };

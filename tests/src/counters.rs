@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub limits: BTreeMap<u32, (Count, Count)>,
     /// By target slot.
     pub targets: BTreeMap<u32, Count>,
+    /// ICMP errors of the gateway's own: sent, and suppressed.
+    pub errors: (u64, u64),
 }
 
 impl Snapshot {
@@ -50,6 +52,8 @@ impl Snapshot {
         for slot in targets {
             snapshot.targets.insert(slot, readers.target_counts(slot).sent);
         }
+        let telemetry = readers.telemetry();
+        snapshot.errors = (telemetry.errors_sent, telemetry.errors_suppressed);
         snapshot
     }
 
@@ -90,6 +94,7 @@ impl Snapshot {
                 delta.targets.insert(*slot, change);
             }
         }
+        delta.errors = (self.errors.0 - before.errors.0, self.errors.1 - before.errors.1);
         for (slot, (admitted, refused)) in &self.limits {
             let (admitted_then, refused_then) = before.limits.get(slot).copied().unwrap_or_default();
             let change = (minus(*admitted, admitted_then), minus(*refused, refused_then));
@@ -146,6 +151,7 @@ impl Snapshot {
             routes: [(route, one)].into(),
             limits: BTreeMap::new(),
             targets: BTreeMap::new(),
+            errors: (0, 0),
         }
     }
 }

@@ -239,6 +239,7 @@ impl Lab {
             present: self.ifindex.keys().map(|name| (*name).to_owned()).collect(),
             members: Vec::new(),
             targets: ways::targets(None),
+            own: ways::SOURCES.to_vec(),
             takes_old_tags_off: self.hook == Hook::Xdp,
             // Behind a device that left a checksum to the next one, tc cannot know.
             verifies_checksums: self.hook == Hook::Xdp,

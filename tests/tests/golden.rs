@@ -43,6 +43,7 @@ fn golden_packets_at_tc() -> Result<()> {
 fn world(hook: Hook, row: &Row, policy: Option<&Policy>) -> World {
     World {
         targets: ways::targets(policy),
+        own: ways::SOURCES.to_vec(),
         takes_old_tags_off: hook == Hook::Xdp,
         interface: INTERFACE.to_owned(),
         present: [INTERFACE, TARGET, TARGET_WITHOUT_XDP].map(str::to_owned).into(),

@@ -113,11 +113,12 @@ pub struct TargetCount {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct FragmentEntry {
-    /// Hash of addresses, protocol and identification; 0 where it is empty.
+    /// [`crate::fragment::key`], combined by exclusive or with the other word (`until << 32 | ports`).
     pub key: u64,
-    /// The first fragment's source and destination port: `source << 16 | destination`.
+    /// The first fragment's source and destination port: `source << 16 | destination`; of ICMP
+    /// `identifier << 16 | type << 8 | code`.
     pub ports: u32,
-    /// When it ends, the low word of jiffies.
+    /// When it ends, in units of [`crate::fragment::UNIT_SHIFT`].
     pub until: u32,
 }
 

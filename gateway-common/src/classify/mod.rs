@@ -323,7 +323,8 @@ fn attributes<A: Arena + ?Sized>(
 /// Whether there are TCP flags to speak of: not in a later fragment, and in no other protocol.
 #[inline(always)]
 const fn has_tcp_flags(packet: &Packet) -> bool {
-    packet.protocol == crate::packet::protocol::TCP && packet.flags & flags::HAS_PORTS != 0
+    packet.protocol == crate::packet::protocol::TCP
+        && packet.flags & (flags::HAS_PORTS | flags::LATER_FRAGMENT) == flags::HAS_PORTS
 }
 
 #[inline(always)]

@@ -26,7 +26,7 @@ pub enum Forward {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum HashOver {
-    /// Addresses, protocol and ports (of a fragment: addresses and protocol).
+    /// Addresses, protocol and ports.
     FiveTuple = 0,
     /// The source address.
     Source = 1,

@@ -1,7 +1,7 @@
 //! Checksums (RFC 1071): verified on demand, as far as a packet is one whole and short enough.
 
 use super::{Frame, Header};
-use crate::packet::{Packet, flags, protocol};
+use crate::packet::{Address, Packet, flags, protocol};
 use crate::reason::Reason;
 
 /// Longest IP packet whose transport checksum is verified, bytes: longer than what a wire of 1,500
@@ -71,10 +71,15 @@ pub fn verify<F: Frame + ?Sized>(
 #[inline(always)]
 #[must_use]
 pub fn pseudo_header(packet: &Packet, length: u32) -> u32 {
+    pseudo_header_of(packet.source, packet.destination, packet.protocol, length)
+}
+
+/// The same of a packet with these addresses, of which the order does not matter.
+#[inline(always)]
+#[must_use]
+pub fn pseudo_header_of([a, b]: Address, [c, d]: Address, protocol: u8, length: u32) -> u32 {
     let halves = |word: u64| (word >> 32) + (word & 0xffff_ffff);
-    let [a, b] = packet.source;
-    let [c, d] = packet.destination;
-    let rest = length as u64 + packet.protocol as u64;
+    let rest = length as u64 + protocol as u64;
     let sum = fold(halves(a) + halves(b) + halves(c) + halves(d) + rest);
     fold16(sum).to_be() as u32
 }
@@ -91,9 +96,10 @@ fn is_right<F: Frame + ?Sized>(
     sum_of(frame, offset, length, first, forget).is_none_or(|sum| fold16(sum) == 0xffff)
 }
 
-/// The sum of `length` bytes; nothing where the frame does not hold them at once.
+/// The sum of `length` bytes, at least two and at most [`LENGTH_MAX`], added to `first`, in memory order;
+/// nothing where the frame does not hold them at once.
 #[inline(always)]
-fn sum_of<F: Frame + ?Sized>(
+pub fn sum_of<F: Frame + ?Sized>(
     frame: &F,
     offset: u32,
     length: u32,

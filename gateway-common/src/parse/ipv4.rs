@@ -48,6 +48,7 @@ pub(super) fn parse<F: Frame + ?Sized>(
             return Err(Reason::Ipv4FragmentLength);
         }
         packet.flags = kind(fragment_offset, fragment & MORE_FRAGMENTS != 0);
+        packet.identification = ip.be16::<4>() as u32;
     }
     if fragment & DONT_FRAGMENT != 0 {
         packet.flags |= flags::DONT_FRAGMENT;

@@ -136,16 +136,22 @@ fn step<F: Frame + ?Sized>(
         return Err(Reason::Ipv6ExtensionTruncated);
     }
     if walk.next == protocol::FRAGMENT {
-        walk.fragment_offset = fragment(header.be16::<2>(), walk.walked, payload_length, packet)?;
+        walk.fragment_offset = fragment(header, walk.walked, payload_length, packet)?;
     }
     walk.next = header.byte::<0>();
     walk.walked += length;
     Ok(())
 }
 
-/// The fragment header's word at byte 2; `walked` bytes of extension headers stand before it.
+/// The fragment header; `walked` bytes of extension headers stand before it.
 #[inline(always)]
-fn fragment(word: u16, walked: u32, payload_length: u32, packet: &mut Packet) -> Result<u32, Reason> {
+fn fragment<H: Header<8>>(
+    header: H,
+    walked: u32,
+    payload_length: u32,
+    packet: &mut Packet,
+) -> Result<u32, Reason> {
+    let word = header.be16::<2>();
     let offset = (word & 0xfff8) as u32;
     let more = word & 1 != 0;
     // The payload length of the packet that would be reassembled: all but the fragment header.
@@ -157,6 +163,7 @@ fn fragment(word: u16, walked: u32, payload_length: u32, packet: &mut Packet) ->
     }
     if offset != 0 || more {
         packet.flags = ipv4::kind(offset, more);
+        packet.identification = header.be32::<4>();
     }
     Ok(offset)
 }

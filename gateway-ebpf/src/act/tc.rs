@@ -4,6 +4,7 @@ use super::{by_neighbour, egress, verdict, way};
 use crate::account::telemetry;
 use crate::forward::gateway_forward_tc;
 use crate::frame::{Bytes, Checked};
+use crate::icmp_error;
 use crate::maps;
 use crate::pipeline::{Hook, Judged};
 use crate::pool::{BY_NEIGHBOUR, BY_STACK, gateway_next_hop_tc, scratch};
@@ -61,6 +62,18 @@ impl SkbFrame {
             BY_NEIGHBOUR => redirect(by_neighbour(forwarding, hop)),
             _ => redirect(hop.ifindex),
         }
+    }
+
+    /// Drops the frame, or sends back what tells its sender why.
+    #[inline(always)]
+    fn drop(&self, interface: &Interface, judged: &Judged) -> i32 {
+        let slot = interface.slot as u32;
+        if icmp_error::is_due(judged)
+            && icmp_error::gateway_error_tc(self.context.cast(), judged.cpu, slot) == 0
+        {
+            return redirect(interface.ifindex);
+        }
+        TC_ACT_SHOT
     }
 
     #[inline(always)]
@@ -256,7 +269,7 @@ impl Hook for SkbFrame {
             return TC_ACT_SHOT;
         }
         let ifindex = match verdict(judged) {
-            Verdict::Drop => return TC_ACT_SHOT,
+            Verdict::Drop => return self.drop(interface, judged),
             _ if judged.pool != 0 => return self.forward(judged),
             Verdict::Pass => {
                 if judged.proxy != 0 && gateway_assign(self.context.cast(), judged.cpu, judged.proxy) != 0 {

@@ -5,6 +5,7 @@ use crate::account::telemetry;
 use crate::classify::generation;
 use crate::forward::gateway_forward_xdp;
 use crate::frame::{Bytes, Checked};
+use crate::icmp_error;
 use crate::maps;
 use crate::pipeline::{Hook, Judged};
 use crate::pool::{BY_NEIGHBOUR, BY_STACK, gateway_next_hop_xdp};
@@ -112,6 +113,22 @@ impl XdpFrame {
         self.send_out(interface, hop.ifindex, hop.flags & NEXT_HOP_XDP_FRAMES != 0, judged)
     }
 
+    /// Drops the frame, or sends back what tells its sender why.
+    #[inline(always)]
+    fn drop(&self, interface: &Interface, judged: &mut Judged) -> u32 {
+        if !icmp_error::is_due(judged)
+            || icmp_error::gateway_error_xdp(self.context, judged.cpu, interface.slot as u32) != 0
+        {
+            return xdp_action::XDP_DROP;
+        }
+        let reason = judged.reason;
+        (judged.mark, judged.priority) = (UNSET, UNSET);
+        let code = self.send_back(interface, judged);
+        // Should that not be possible, the packet was still dropped for its own reason.
+        judged.reason = reason;
+        code
+    }
+
     /// Passes the frame with an order for tc to send it out, or to hand it over.
     #[inline(always)]
     fn send_by_tc(&self, redirect: u32, judged: &mut Judged) -> u32 {
@@ -204,7 +221,7 @@ impl Hook for XdpFrame {
             return xdp_action::XDP_DROP;
         }
         match verdict(judged) {
-            Verdict::Drop => xdp_action::XDP_DROP,
+            Verdict::Drop => self.drop(interface, judged),
             _ if judged.pool != 0 => self.forward(interface, judged),
             Verdict::Pass => self.pass(judged),
             Verdict::Tx => {

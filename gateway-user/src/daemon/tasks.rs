@@ -192,7 +192,12 @@ pub async fn build_tables(governor: Arc<Governor>) {
 pub async fn watch_links(governor: Arc<Governor>, mut watcher: LinkWatcher) {
     loop {
         match timeout(LOOK_EVERY, watcher.next()).await {
-            Ok(Ok(LinkEvent::Changed { .. } | LinkEvent::Removed { .. } | LinkEvent::Missed)) => {
+            Ok(Ok(
+                LinkEvent::Changed { .. }
+                | LinkEvent::Removed { .. }
+                | LinkEvent::Addresses { .. }
+                | LinkEvent::Missed,
+            )) => {
                 // What else is there belongs to the same look.
                 while let Ok(Ok(_)) = timeout(LINK_PAUSE, watcher.next()).await {}
             }

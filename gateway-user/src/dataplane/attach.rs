@@ -4,6 +4,7 @@ use super::attachment::{AttachedMode, Attachment, Mode, describe};
 use super::features;
 use super::interfaces::check_name;
 use super::links;
+use super::own_addresses::own_addresses;
 use super::pins::{InterfacePin, remove_tree};
 use super::{Dataplane, Error};
 use gateway_common::abi::{INTERFACE_JUDGE_IN_TC, Interface};
@@ -48,6 +49,7 @@ impl Dataplane {
         };
         let governed = Governed { attachment: attachment.clone(), asked: mode };
         self.governed.insert(interface.to_owned(), governed);
+        self.write_own_addresses(slot, ifindex, &own_addresses()?)?;
         self.register_egress(interface, slot)?;
         Ok(attachment)
     }

@@ -29,6 +29,7 @@ mod members;
 mod netlink;
 mod object;
 mod open;
+mod own_addresses;
 mod pins;
 mod refresh;
 mod ring;
@@ -61,7 +62,7 @@ pub use watch::{LinkEvent, LinkWatcher};
 
 use gateway_common::abi::{
     CONNECTION_SETS_DEFAULT, CONTROL_FLOWS, Control, Egress, Interface, LIMIT_SETS_DEFAULT,
-    LIVE_LINES_DEFAULT, Line, MAX_INTERFACES, MEMO_SETS_DEFAULT, TRACK_SETS_DEFAULT, maps,
+    LIVE_LINES_DEFAULT, Line, MAX_INTERFACES, MEMO_SETS_DEFAULT, OwnAddresses, TRACK_SETS_DEFAULT, maps,
 };
 use std::collections::BTreeMap;
 use std::mem::offset_of;
@@ -154,6 +155,7 @@ pub struct Dataplane {
     members: members::MemberTable,
     interfaces: mapped::MappedMut<Interface>,
     egress: mapped::MappedMut<Egress>,
+    own_addresses: mapped::MappedMut<OwnAddresses>,
     readers: Readers,
     arena: arena::Arena,
     live: Option<live::Live>,

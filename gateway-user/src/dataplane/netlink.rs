@@ -1,4 +1,4 @@
-//! The little netlink that is needed: one request and its answer, and link events.
+//! The little netlink that is needed: one request and its answer, and events of links and addresses.
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use std::io;
@@ -10,6 +10,8 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
+/// Everything there is.
+const NLM_F_DUMP: u16 = 0x300;
 /// More than the kernel ever sends in one datagram.
 const BUFFER_LEN: usize = 65_536;
 
@@ -32,6 +34,12 @@ impl Message {
         self.0.extend_from_slice(&kind.to_ne_bytes());
         self.0.extend_from_slice(value);
         self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self
+    }
+
+    /// Asks for everything there is of the kind.
+    pub(super) fn dump(mut self) -> Message {
+        self.0[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
         self
     }
 

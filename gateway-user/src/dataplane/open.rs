@@ -146,6 +146,7 @@ fn adopt(
         members: MemberTable::open(open.write(maps::LIVE)?)?,
         interfaces: open.write(maps::INTERFACES)?,
         egress: open.write(maps::EGRESS)?,
+        own_addresses: open.write(maps::OWN_ADDRESSES)?,
         pins,
         opened,
         readers,

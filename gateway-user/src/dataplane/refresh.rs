@@ -1,7 +1,10 @@
 //! Interfaces come, go and change while the policy stays.
 
 use super::features;
+use super::own_addresses::own_addresses;
 use super::{Attachment, Dataplane, Error};
+use gateway_common::abi::OwnAddresses;
+use std::collections::HashMap;
 
 /// What a look at the interfaces found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +32,8 @@ pub enum InterfaceChange {
 }
 
 impl Dataplane {
-    /// Looks at every governed interface and redirect target again, and puts the maps right. Cheap
-    /// where nothing changed; to be called on [`super::LinkEvent`]s and every few seconds, since
+    /// Looks at every governed interface, its addresses, and every redirect target again, and puts the maps
+    /// right. Cheap where nothing changed; to be called on [`super::LinkEvent`]s and every few seconds, since
     /// not every change of a device's features is told.
     ///
     /// # Errors
@@ -38,8 +41,9 @@ impl Dataplane {
     /// [`InterfaceChange::Failed`].
     pub fn refresh_interfaces(&mut self) -> Result<Vec<InterfaceChange>, Error> {
         let mut changes = Vec::new();
+        let addresses = own_addresses()?;
         for interface in self.governed.keys().cloned().collect::<Vec<_>>() {
-            changes.extend(self.refresh_governed(&interface)?);
+            changes.extend(self.refresh_governed(&interface, &addresses)?);
         }
         for (interface, slot) in &self.targets {
             if self.refresh_target(interface, *slot)? {
@@ -49,12 +53,17 @@ impl Dataplane {
         Ok(changes)
     }
 
-    fn refresh_governed(&mut self, interface: &str) -> Result<Option<InterfaceChange>, Error> {
+    fn refresh_governed(
+        &mut self,
+        interface: &str,
+        addresses: &HashMap<u32, OwnAddresses>,
+    ) -> Result<Option<InterfaceChange>, Error> {
         let Some(governed) = self.governed.get(interface) else { return Ok(None) };
         let (before, slot, asked) = (governed.attachment.ifindex, governed.attachment.slot, governed.asked);
         match features::index_of(interface)? {
             Some(now) if now == before => {
                 self.write_entry(&governed.attachment)?;
+                self.write_own_addresses(slot, now, addresses)?;
                 Ok(None)
             }
             Some(_) => Ok(Some(match self.try_attach(interface, slot, asked) {

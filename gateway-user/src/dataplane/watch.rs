@@ -1,4 +1,4 @@
-//! Interfaces that come, go and change.
+//! Interfaces that come, go and change, and their addresses.
 
 use super::Error;
 use super::netlink;
@@ -10,10 +10,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Multicast group of link events (linux/rtnetlink.h), as a bit.
+/// Multicast groups of link and address events (linux/rtnetlink.h), as bits.
 const GROUP_LINK: u32 = 1;
+const GROUP_IPV4_ADDRESS: u32 = 0x10;
+const GROUP_IPV6_ADDRESS: u32 = 0x100;
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
 const IFLA_IFNAME: u16 = 3;
 /// Length of `struct ifinfomsg`.
 const LINK_HEADER_LEN: usize = 16;
@@ -36,11 +40,16 @@ pub enum LinkEvent {
         /// Its name.
         interface: String,
     },
+    /// Its addresses changed.
+    Addresses {
+        /// Its index.
+        ifindex: u32,
+    },
     /// Events were lost: look at all interfaces.
     Missed,
 }
 
-/// Tells of link events in the network namespace in which it was made.
+/// Tells of links and their addresses in the network namespace in which it was made.
 pub struct LinkWatcher {
     socket: AsyncFd<OwnedFd>,
     waiting: Vec<LinkEvent>,
@@ -57,7 +66,8 @@ impl LinkWatcher {
             let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
             let protocol = SockProtocol::NetlinkRoute;
             let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
-            bind(socket.as_raw_fd(), &NetlinkAddr::new(0, GROUP_LINK))?;
+            let groups = GROUP_LINK | GROUP_IPV4_ADDRESS | GROUP_IPV6_ADDRESS;
+            bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
             // SAFETY: an OwnedFd is one descriptor, open until it is dropped.
             Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
         };
@@ -96,6 +106,9 @@ fn events(datagram: &[u8]) -> Vec<LinkEvent> {
 
 fn event(kind: u16, body: &[u8]) -> Option<LinkEvent> {
     let ifindex = u32::from_ne_bytes(*body.get(4..)?.first_chunk()?);
+    if matches!(kind, RTM_NEWADDR | RTM_DELADDR) {
+        return Some(LinkEvent::Addresses { ifindex });
+    }
     let name = netlink::attributes(body, LINK_HEADER_LEN).find(|(kind, _)| *kind == IFLA_IFNAME)?.1;
     let interface = String::from_utf8_lossy(name.strip_suffix(&[0]).unwrap_or(name)).into_owned();
     match kind {

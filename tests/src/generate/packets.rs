@@ -32,6 +32,28 @@ pub fn well_formed(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
+/// The first and a later fragment of a packet, its transport header in the first one alone.
+#[must_use]
+pub fn fragments(random: &mut Random) -> [Vec<u8>; 2] {
+    let v6 = random.chance(1, 2);
+    let ends = (address(random, v6), address(random, v6));
+    let frame = |random: &mut Random| {
+        let frame = Frame::new().ip(&ends.0, &ends.1).hop_limit(*random.pick(&TTLS));
+        // Now and then the fragments of two packets.
+        frame.identification(random.below(2) as u32)
+    };
+    let (source, destination) = (*random.pick(&PORTS), *random.pick(&PORTS));
+    let (first, protocol) = match random.below(5) {
+        0 => (frame(random).tcp(source, destination).tcp_with(*random.pick(&TCP_FLAGS), 0).payload(100), 6),
+        1 | 2 => (frame(random).udp(source, destination).payload(64), 17),
+        3 if v6 => (frame(random).icmpv6(128, 0).payload(64), 58),
+        3 => (frame(random).icmp(8, 0).payload(64), 1),
+        _ => (frame(random).sctp(source, destination).payload(52), 132),
+    };
+    let later = frame(random).raw(protocol, &[3; 64]).fragment(20, random.chance(1, 2));
+    [first.fragment(0, true).bytes(), later.bytes()]
+}
+
 /// Changes up to three header bytes, or cuts the frame, or both.
 pub fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
     if random.chance(2, 3) {

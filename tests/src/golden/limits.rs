@@ -54,9 +54,7 @@ fn v6() -> Frame {
     from("2001:db8::7").udp(9, 80)
 }
 
-/// Sequences that no single row can tell.
-#[must_use]
-pub fn sequences() -> Vec<Sequence> {
+pub(super) fn sequences() -> Vec<Sequence> {
     [quantities(), connections(), keys(), order(), over(), bans(), names()].concat()
 }
 

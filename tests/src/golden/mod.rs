@@ -3,7 +3,9 @@
 
 mod actions;
 pub mod cookies;
+mod errors;
 mod ethernet;
+mod fragments;
 mod ipv4;
 mod ipv6;
 mod labels;
@@ -17,9 +19,7 @@ mod sanity;
 mod transport;
 mod vocabulary;
 
-pub use limits::sequences;
-
-use crate::model::{Counter, Member};
+use crate::model::{Counter, Member, Told};
 use gateway_common::abi::{Hook, Verdict};
 use gateway_common::reason::Reason;
 
@@ -63,6 +63,8 @@ pub struct Row {
     pub waits: bool,
     /// The target that it is sent to, as `pool/target`.
     pub sent_to: Option<&'static str>,
+    /// What becomes of the ICMP error that its sender is due.
+    pub told: Option<Told>,
     /// The frame that comes out, before the Ethernet addresses are swapped; nothing if it is the same.
     pub changed: Option<Vec<u8>>,
     /// The Ethernet addresses are swapped in the output.
@@ -107,6 +109,7 @@ impl Row {
             target: None,
             waits: false,
             sent_to: None,
+            told: None,
             changed: None,
             swapped: false,
             members: Vec::new(),
@@ -174,6 +177,18 @@ impl Row {
         self
     }
 
+    /// The sender is told by this frame.
+    fn told(mut self, frame: Vec<u8>) -> Row {
+        self.told = Some(Told::Sent(frame));
+        self
+    }
+
+    /// The sender would be told, were there not too many to tell.
+    fn suppressed(mut self) -> Row {
+        self.told = Some(Told::Suppressed);
+        self
+    }
+
     fn members(mut self, members: Vec<Member>) -> Row {
         self.members = members;
         self
@@ -193,6 +208,9 @@ impl Row {
     /// The frame that must come out.
     #[must_use]
     pub fn output(&self) -> Vec<u8> {
+        if let Some(Told::Sent(frame)) = &self.told {
+            return frame.clone();
+        }
         let mut out = self.changed.clone().unwrap_or_else(|| self.frame.clone());
         if self.swapped {
             out[..6].copy_from_slice(&self.frame[6..12]);
@@ -200,6 +218,12 @@ impl Row {
         }
         out
     }
+}
+
+/// Sequences that no single row can tell.
+#[must_use]
+pub fn sequences() -> Vec<Sequence> {
+    [limits::sequences(), errors::sequences(), fragments::sequences()].concat()
 }
 
 /// The whole table.
@@ -218,6 +242,8 @@ pub fn rows() -> Vec<Row> {
         labels::rows(),
         rewriting::rows(),
         pools::rows(),
+        errors::rows(),
+        fragments::rows(),
     ]
     .concat()
 }

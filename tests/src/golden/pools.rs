@@ -1,5 +1,6 @@
 //! Packets of pools: what they are sent in, and where; see [`crate::ways`].
 
+use super::errors::{time_exceeded, too_big};
 use super::{Row, TARGET, TARGET_WITHOUT_XDP};
 use crate::packet::checksum::internet;
 use crate::packet::{DESTINATION_MAC, Extension, Frame, SOURCE_MAC, TPID_OLD};
@@ -7,7 +8,7 @@ use gateway_common::abi::{Hook, Verdict};
 use gateway_common::reason::Reason;
 
 /// Each pool has one target, so that it is known where a packet goes; the port says which pool.
-const POLICY: &str = "\
+pub(super) const POLICY: &str = "\
 version: 1
 pools:
   ip4: {forward: ipip, source: 203.0.113.77, targets: [{name: a, address: 198.18.1.11}]}
@@ -47,7 +48,7 @@ default: pass
 ";
 
 /// MAC addresses as [`crate::ways`] gives them: of an interface and a neighbour behind it.
-fn macs(place: u8, host: u8) -> ([u8; 6], [u8; 6]) {
+pub(super) fn macs(place: u8, host: u8) -> ([u8; 6], [u8; 6]) {
     ([2, 0, 0, 0, 0x0f, place], [2, 0, 0, 0, 0x10 + place, host])
 }
 
@@ -79,7 +80,13 @@ impl Hashed {
 }
 
 /// An IPv4 header around a packet: RFC 2003 3.1.
-fn outer4((source, target): (&str, &str), class: u8, flags: u16, protocol: u8, inside: &[u8]) -> Vec<u8> {
+pub(super) fn outer4(
+    (source, target): (&str, &str),
+    class: u8,
+    flags: u16,
+    protocol: u8,
+    inside: &[u8],
+) -> Vec<u8> {
     let mut ip = vec![0x45, class];
     ip.extend((20 + inside.len() as u16).to_be_bytes());
     ip.extend([0, 0]);
@@ -104,18 +111,18 @@ fn udp(source: u16, destination: u16, inside: &[u8]) -> Vec<u8> {
 }
 
 /// Ethernet around an IP packet, as a next hop gets it.
-fn to_next_hop((source, destination): ([u8; 6], [u8; 6]), ip: &[u8]) -> Vec<u8> {
+pub(super) fn to_next_hop((source, destination): ([u8; 6], [u8; 6]), ip: &[u8]) -> Vec<u8> {
     let ethertype = if ip[0] >> 4 == 6 { 0x86dd } else { 0x0800 };
     Frame::new().macs(source, destination).other(ethertype, ip).bytes()
 }
 
 /// The IP packet of a frame, with one hop less than it came with.
-fn inner(frame: &Frame, hops: u8) -> Vec<u8> {
+pub(super) fn inner(frame: &Frame, hops: u8) -> Vec<u8> {
     frame.clone().hop_limit(hops).bytes()[frame.l3_offset()..].to_vec()
 }
 
-const V4: (&str, &str) = ("198.51.100.7", "203.0.113.10");
-const V6: (&str, &str) = ("2001:db8::7", "2001:db8:1::10");
+pub(super) const V4: (&str, &str) = ("198.51.100.7", "203.0.113.10");
+pub(super) const V6: (&str, &str) = ("2001:db8::7", "2001:db8:1::10");
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -230,11 +237,13 @@ fn set_dscp(packet: &mut [u8], dscp: u8) {
 /// Hops, lengths and fragments.
 fn awkward(rows: &mut Vec<Row>) {
     let named = |name: &str, frame: &Frame| Row::new(format!("pool: {name}"), POLICY, frame.bytes());
+    let unknown = (SOURCE_MAC, DESTINATION_MAC);
+    let cut = |row: Row| Row { verdict: Verdict::Pass, ..row };
     for (family, ends) in [("IPv4", V4), ("IPv6", V6)] {
         for hops in [0, 1] {
             let frame = Frame::new().ip(ends.0, ends.1).hop_limit(hops).udp(9, 1);
             let row = named(&format!("{family} with {hops} hops"), &frame);
-            rows.push(row.route("ip4").dropped(Reason::TtlExceeded));
+            rows.push(row.route("ip4").dropped(Reason::TtlExceeded).told(time_exceeded(&frame, ends.0)));
         }
         let frame = Frame::new().ip(ends.0, ends.1).hop_limit(2).udp(9, 5);
         let out = to_next_hop(macs(1, 12), &inner(&frame, 1));
@@ -250,24 +259,30 @@ fn awkward(rows: &mut Vec<Row>) {
         let row = named(&format!("{family} that just fits"), &fits);
         let out = to_next_hop(macs(1, 11), &out);
         rows.push(row.route("narrow4").sent_to("narrow4/a", Some(TARGET)).comes_out_as(out));
-        let row = named(&format!("{family} that does not fit"), &frame(581, 7));
-        rows.push(row.route("narrow4").dropped(Reason::TooBig));
+        let big = frame(581, 7);
+        let row = named(&format!("{family} that does not fit"), &big).route("narrow4");
+        rows.push(if family == "IPv4" {
+            row.dropped(Reason::TooBig).told(too_big(&big, ends.0, 580))
+        } else {
+            // No link of IPv6 may refuse it.
+            let out = outer4(("198.18.0.1", "198.18.3.11"), 0, 0, 41, &inner(&big, 63));
+            cut(row.sent_to("narrow4/a", None).comes_out_as(to_next_hop(unknown, &out)))
+        });
         let row = named(&format!("{family} that does not fit in UDP over IPv6"), &frame(1_233, 8));
-        rows.push(row.route("narrow6").dropped(Reason::TooBig));
+        let row = row.route("narrow6").dropped(Reason::TooBig);
+        rows.push(if family == "IPv4" { row.told(too_big(&frame(1_233, 8), ends.0, 1_232)) } else { row });
         let row = named(&format!("{family} that does not fit as it is"), &frame(601, 9));
-        rows.push(row.route("narrow").dropped(Reason::TooBig));
+        let row = row.route("narrow").dropped(Reason::TooBig);
+        rows.push(if family == "IPv4" { row.told(too_big(&frame(601, 9), ends.0, 600)) } else { row });
     }
-    let cut = Frame::new().ip(V4.0, V4.1).may_be_fragmented().udp(9, 7).payload(553);
-    let out = outer4(("198.18.0.1", "198.18.3.11"), 0, 0, 4, &inner(&cut, 63));
-    let mut row = named("what does not fit and may be cut goes up the stack", &cut)
-        .route("narrow4")
-        .sent_to("narrow4/a", None)
-        .comes_out_as(to_next_hop((SOURCE_MAC, DESTINATION_MAC), &out));
-    row.verdict = Verdict::Pass;
-    rows.push(row);
-    let later = Frame::new().ip("203.0.113.9", "198.51.100.1").raw(17, &[1; 80]).fragment(9, true);
+    let long = Frame::new().ip(V4.0, V4.1).may_be_fragmented().udp(9, 7).payload(553);
+    let out = outer4(("198.18.0.1", "198.18.3.11"), 0, 0, 4, &inner(&long, 63));
+    let row = named("what does not fit and may be cut goes up the stack", &long).route("narrow4");
+    rows.push(cut(row.sent_to("narrow4/a", None).comes_out_as(to_next_hop(unknown, &out))));
+    let later = Frame::new().ip("203.0.113.9", "198.51.100.1").raw(47, &[1; 80]).fragment(9, true);
     let out = outer4(("203.0.113.77", "198.18.1.11"), 0, 0x4000, 4, &inner(&later, 63));
-    let row = named("a later fragment", &later).route("later").sent_to("ip4/a", Some(TARGET));
+    let row =
+        named("a later fragment of what has no ports", &later).route("later").sent_to("ip4/a", Some(TARGET));
     rows.push(row.comes_out_as(to_next_hop(macs(1, 11), &out)));
     // The kernel knows no such tag, and takes none off at tc.
     let old = Frame::new().tag_of(TPID_OLD, 7).ip(V4.0, V4.1).udp(9, 5);

@@ -14,6 +14,9 @@ use std::fmt::Write;
 /// Between two sequences: longer than any connection stays open, and any bucket stays empty.
 const PAUSE_NS: u64 = 7_200_000_000_000;
 
+/// Between two rows.
+const STEP_NS: u64 = 10_000_000;
+
 /// How a run went.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -74,8 +77,10 @@ fn run_rows(lab: &mut Lab, outcome: &mut Outcome) -> Result<()> {
     rows.retain(|row| row.hook.is_none_or(|hook| hook == lab.hook));
     rows.sort_by(|a, b| (&a.policy, a.members.len()).cmp(&(&b.policy, b.members.len())));
     let mut live = Judge::default();
-    for row in &rows {
+    for (row, i) in rows.iter().zip(1..) {
         prepare(lab, row, &mut live)?;
+        // Whatever is told of a row is within what may be told.
+        lab.set_time(i * STEP_NS)?;
         if let Some(reason) = may_be_refused(lab.hook, &row.frame)
             && lab.put(&row.frame).is_err()
         {

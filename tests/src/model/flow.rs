@@ -14,7 +14,7 @@ pub struct Flow {
     pub protocol: u8,
     /// Identifier of the outer tag, 0 without one.
     pub vlan: u16,
-    /// Fragments but the first are a flow of their own, since they have no ports.
+    /// Fragments but the first are a flow of their own where they have no ports, nor ICMP's type and code.
     pub later_fragment: bool,
     /// 0 without ports.
     pub source_port: u16,
@@ -30,7 +30,7 @@ impl From<&Parsed> for Flow {
             destination: packet.destination,
             protocol: packet.protocol,
             vlan: packet.vlan,
-            later_fragment: packet.later_fragment,
+            later_fragment: packet.later_fragment && packet.ports.is_none() && packet.icmp.is_none(),
             source_port: packet.ports.map_or(0, |(source, _)| source),
             port_or_icmp: packet.ports.map(|(_, destination)| destination).or(icmp).unwrap_or(0),
         }

@@ -5,6 +5,7 @@
 //! Which element of a pool's table a packet has is the gateways' own agreement, and taken from them.
 
 use super::Parsed;
+use super::icmp_error::Trouble;
 use crate::packet::checksum::internet;
 use gateway_common::image::HashOver;
 use gateway_common::packet::{Packet, address_of, flags};
@@ -53,6 +54,20 @@ pub struct Forwarded {
     flow_hash: u64,
 }
 
+/// Why a packet goes nowhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stuck {
+    pub reason: Reason,
+    /// What its sender is told.
+    pub trouble: Option<Trouble>,
+}
+
+impl From<Reason> for Stuck {
+    fn from(reason: Reason) -> Stuck {
+        Stuck { reason, trouble: None }
+    }
+}
+
 /// Where a packet of this pool goes.
 ///
 /// # Errors
@@ -61,20 +76,20 @@ pub(super) fn forwarded(
     (name, pool): (&str, &Pool),
     targets: &Targets,
     packet: &Parsed,
-) -> Result<Forwarded, Reason> {
+) -> Result<Forwarded, Stuck> {
     let table = targets.tables.get(name).map_or(&[][..], Vec::as_slice);
     let key = key(packet);
     let chosen = element(hash(pool.hash as u8, &key), table.len() as u32);
     let chosen = table.get(chosen as usize).ok_or(Reason::NoTarget)?;
     let target = pool.targets[chosen].address;
     if packet.ttl <= 1 {
-        return Err(Reason::TtlExceeded);
+        return Err(Stuck { reason: Reason::TtlExceeded, trouble: Some(Trouble::Ends) });
     }
     let way = targets.ways.get(&target).ok_or(Reason::NoRoute)?.clone();
     // As it is, a packet of IPv6 can only wait for a neighbour of IPv6.
     if way.destination.is_none() && pool.forward == Forward::L2 && packet.source.is_ipv6() && target.is_ipv4()
     {
-        return Err(Reason::NoRoute);
+        return Err(Reason::NoRoute.into());
     }
     let own = || targets.sources.iter().copied().find(|source| source.is_ipv4() == target.is_ipv4());
     let source = pool.forward.source().map(|source| source.towards(target).or_else(own));
@@ -89,9 +104,12 @@ pub(super) fn forwarded(
         (Some(IpAddr::V6(_)), port) => 40 + port.map_or(0, |_| 8),
     };
     let fits = way.mtu.is_none_or(|mtu| usize::from(packet.length) + outer <= mtu);
-    let may_be_cut = packet.source.is_ipv4() && !packet.dont_fragment && source.is_some_and(|s| s.is_ipv4());
+    // RFC 2003 5.1 for IPv4; RFC 4213 3.2.2 for IPv6, of which every link takes 1,280 bytes.
+    let inner = if packet.source.is_ipv4() { !packet.dont_fragment } else { packet.length <= 1_280 };
+    let may_be_cut = inner && source.is_some_and(|source| source.is_ipv4());
     if !fits && !may_be_cut {
-        return Err(Reason::TooBig);
+        let trouble = way.mtu.map(|mtu| Trouble::TooBig(mtu - outer));
+        return Err(Stuck { reason: Reason::TooBig, trouble });
     }
     Ok(Forwarded {
         name: format!("{name}/{chosen}"),
@@ -106,8 +124,7 @@ pub(super) fn forwarded(
 
 /// What of a packet is hashed.
 fn key(packet: &Parsed) -> Packet {
-    let ports = packet.ports.filter(|_| !packet.first_fragment && !packet.later_fragment);
-    let (source_port, port) = ports.unwrap_or_default();
+    let (source_port, port) = packet.ports.unwrap_or_default();
     Packet {
         source: address_of(packet.source),
         destination: address_of(packet.destination),
@@ -115,7 +132,7 @@ fn key(packet: &Parsed) -> Packet {
         source_port,
         port,
         family: if packet.source.is_ipv4() { 4 } else { 6 },
-        flags: if ports.is_some() { flags::HAS_PORTS } else { 0 },
+        flags: if packet.ports.is_some() { flags::HAS_PORTS } else { 0 },
         ..Packet::default()
     }
 }

@@ -1,6 +1,7 @@
 //! What the packet is → what happens to it.
 
-use super::forward::forwarded;
+use super::forward::{Stuck, forwarded};
+use super::icmp_error::{Told, Trouble, told};
 use super::limits::{Charge, State, limits_of};
 use super::matching::Sight;
 use super::parse::{Parsed, Unparsed, parse};
@@ -9,6 +10,7 @@ use gateway_common::abi::Verdict;
 use gateway_common::reason::Reason;
 use gateway_user::policy::{Action, Default, Policy, Route};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Where a frame is counted beside its interface.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,8 @@ pub struct Judgement {
     pub target: Option<String>,
     /// How a pool's packet is sent to its target.
     pub forwarded: Option<Forwarded>,
+    /// What becomes of the error that its sender is due.
+    pub told: Option<Told>,
     /// The limits that were asked, in order.
     pub charges: Vec<Charge>,
     /// Whether it hung on rounding, or on when a silent connection is closed: then the other
@@ -64,6 +68,8 @@ pub struct World {
     pub members: Vec<Member>,
     /// Ways to targets, and what the node knows of them.
     pub targets: Targets,
+    /// The interface's own addresses, one of a family.
+    pub own: Vec<IpAddr>,
     /// Tags of EtherType 0x9100 can be taken off where the frame is judged.
     pub takes_old_tags_off: bool,
     /// Checksums can be verified where the frame is judged.
@@ -73,7 +79,7 @@ pub struct World {
 /// Judges a frame that arrives under this policy, or under none.
 pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &[u8]) -> Judgement {
     let Some(policy) = policy else { return passed(Counter::NoPolicy) };
-    let packet = match parse(frame, policy.verify_checksums && world.verifies_checksums) {
+    let mut packet = match parse(frame, policy.verify_checksums && world.verifies_checksums) {
         Ok(packet) => packet,
         Err(Unparsed::NotIp) => return passed(Counter::NotIp),
         Err(Unparsed::Malformed(reason)) => {
@@ -85,6 +91,8 @@ pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &
             };
         }
     };
+    let pools = policy.routes.iter().any(|route| matches!(route.action, Action::Pool { .. }));
+    let hung_on_first = pools && state.follow(&mut packet);
     let sight = Sight::new(policy, world, &packet);
     let first_of_flow = state.meets(&packet);
     let route = policy.routes.iter().find(|route| sight.holds(&route.matches));
@@ -92,28 +100,49 @@ pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &
         Some(route) => {
             let limits = limits_of(policy, route);
             let policed = state.police(&limits, &packet, sight.labels(), frame.len(), first_of_flow);
+            let mut told_hung = false;
             let reason = if policed.banned { Reason::Banned } else { Reason::Limit };
             let mut judgement = match policed.refused {
                 true => dropped(reason, Counter::Route(route.name.clone())),
-                false => by_route(policy, route, world, (&packet, frame)),
+                false => {
+                    let follows = !matches!(route.action, Action::Pool { .. }) || state.lead(&packet);
+                    let (mut judgement, trouble) = match follows {
+                        true => by_route(policy, route, world, (&packet, frame)),
+                        false => (dropped(Reason::FragmentUnseen, Counter::Route(route.name.clone())), None),
+                    };
+                    if let Some((told, hung)) = trouble.and_then(|trouble| {
+                        state.tell(|bucket, at| told(trouble, world, (&packet, frame), bucket, at))
+                    }) {
+                        judgement.told = Some(told);
+                        told_hung = hung;
+                    }
+                    judgement
+                }
             };
             if judgement.verdict != Verdict::Drop {
                 judgement.mark = policed.mark.unwrap_or(judgement.mark);
                 judgement.dscp = policed.dscp.or(route.dscp);
             }
             judgement.charges = policed.charges;
-            judgement.hung = policed.hung;
+            judgement.hung = policed.hung || told_hung;
             judgement
         }
         None if policy.default == Default::Drop => dropped(Reason::Default, Counter::Default),
         None => passed(Counter::Default),
     };
+    judgement.hung |= hung_on_first;
     judgement.packet = Some(packet);
     judgement
 }
 
-fn by_route(policy: &Policy, route: &Route, world: &World, packet: (&Parsed, &[u8])) -> Judgement {
+fn by_route(
+    policy: &Policy,
+    route: &Route,
+    world: &World,
+    packet: (&Parsed, &[u8]),
+) -> (Judgement, Option<Trouble>) {
     let counter = Counter::Route(route.name.clone());
+    let mut trouble = None;
     let mut judgement = match &route.action {
         Action::Pass | Action::Proxy { .. } => passed(counter),
         Action::Drop => dropped(Reason::Route, counter),
@@ -122,13 +151,19 @@ fn by_route(policy: &Policy, route: &Route, world: &World, packet: (&Parsed, &[u
             Judgement { verdict: Verdict::Redirect, target: Some(interface.clone()), ..passed(counter) }
         }
         Action::Redirect { .. } => dropped(Reason::RedirectTarget, counter),
-        Action::Pool { pool, .. } => by_pool(pool, policy, world, packet, counter),
+        Action::Pool { pool, .. } => match by_pool(pool, policy, world, packet, counter.clone()) {
+            Ok(judgement) => judgement,
+            Err(stuck) => {
+                trouble = stuck.trouble;
+                dropped(stuck.reason, counter)
+            }
+        },
     };
     if judgement.verdict != Verdict::Drop {
         judgement.mark = route.mark.unwrap_or(0);
         judgement.priority = route.priority.unwrap_or(0);
     }
-    judgement
+    (judgement, trouble)
 }
 
 fn by_pool(
@@ -137,14 +172,11 @@ fn by_pool(
     world: &World,
     (packet, frame): (&Parsed, &[u8]),
     counter: Counter,
-) -> Judgement {
-    let forwarded = match forwarded((name, &policy.pools[name]), &world.targets, packet) {
-        Ok(forwarded) => forwarded,
-        Err(reason) => return dropped(reason, counter),
-    };
+) -> Result<Judgement, Stuck> {
+    let forwarded = forwarded((name, &policy.pools[name]), &world.targets, packet)?;
     let mut tags = (12..packet.offset - 2).step_by(4);
     if !world.takes_old_tags_off && tags.any(|at| frame[at..at + 2] == [0x91, 0x00]) {
-        return dropped(Reason::NoRoom, counter);
+        return Err(Reason::NoRoom.into());
     }
     let interface = forwarded.way.interface.clone();
     let (verdict, target) = if forwarded.cut {
@@ -154,7 +186,7 @@ fn by_pool(
     } else {
         (Verdict::Redirect, Some(interface))
     };
-    Judgement { verdict, target, forwarded: Some(forwarded), ..passed(counter) }
+    Ok(Judgement { verdict, target, forwarded: Some(forwarded), ..passed(counter) })
 }
 
 fn passed(counter: Counter) -> Judgement {
@@ -167,6 +199,7 @@ fn passed(counter: Counter) -> Judgement {
         dscp: None,
         target: None,
         forwarded: None,
+        told: None,
         charges: Vec::new(),
         hung: false,
         packet: None,

@@ -2,6 +2,7 @@
 
 use super::bucket::{Answer, Bucket, Tie};
 use super::connections::Connections;
+use super::fragments::Fragments;
 use super::{Flow, Parsed};
 use gateway_user::policy::{KeyLengths, Limit, Over, Per, Policy, Quantity, Route, RouteLimit};
 use ipnet::IpNet;
@@ -22,10 +23,13 @@ pub struct State {
     newest: Option<Flow>,
 }
 
-/// What limits hold at some point.
+/// What limits hold at some point, and what else follows from packets before.
 #[derive(Clone, Debug, Default)]
 pub struct Mark {
     buckets: BTreeMap<(String, Key), Bucket>,
+    /// Of ICMP errors.
+    errors: Bucket,
+    fragments: Fragments,
     connections: Connections,
 }
 
@@ -85,7 +89,23 @@ impl State {
 
     /// All limits are new ones.
     pub fn forget_limits(&mut self) {
-        self.limits = Mark::default();
+        let Mark { errors, fragments, .. } = std::mem::take(&mut self.limits);
+        self.limits = Mark { errors, fragments, ..Mark::default() };
+    }
+
+    /// Lets an error be told: the bucket of errors, the time, and which of two right answers to give.
+    pub(super) fn tell<T>(&mut self, tell: impl FnOnce(&mut Bucket, (u64, Tie)) -> T) -> T {
+        tell(&mut self.limits.errors, (self.now_ns, self.tie))
+    }
+
+    /// Tells a later fragment what its first one said, see [`Fragments`].
+    pub(super) fn follow(&self, packet: &mut Parsed) -> bool {
+        self.limits.fragments.follow(packet, self.now_ns, self.tie)
+    }
+
+    /// A packet is sent to a pool; false if it is a fragment that must not be.
+    pub(super) fn lead(&mut self, packet: &Parsed) -> bool {
+        self.limits.fragments.lead(packet, self.now_ns)
     }
 
     /// Notes the packet's flow; true if it is a new one.

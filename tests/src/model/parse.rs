@@ -29,6 +29,8 @@ pub struct Parsed {
     pub first_fragment: bool,
     /// The last fragment of several.
     pub last_fragment: bool,
+    /// What all fragments of a packet have in common; 0 for what is no fragment.
+    pub identification: u32,
     /// IPv4's don't-fragment bit.
     pub dont_fragment: bool,
     /// Length of the IP packet with its header, bytes.
@@ -84,6 +86,7 @@ struct Fragment {
     /// Others follow, as this header or one before it says.
     more: bool,
     last: bool,
+    identification: u32,
 }
 
 impl Fragment {
@@ -152,7 +155,8 @@ fn ipv4(bytes: &[u8], vlan: u16) -> Result<(Parsed, Parts<'_>), Unparsed> {
     let payload = &bytes[header..total];
     let word = u16_at(bytes, 6);
     let (offset, more) = (usize::from(word & 0x1fff) * 8, word & 0x2000 != 0);
-    let fragment = Fragment { offset, more, last: offset > 0 && !more };
+    let identification = u16_at(bytes, 4).into();
+    let fragment = Fragment { offset, more, last: offset > 0 && !more, identification };
     if header + fragment.offset + payload.len() > MAX_LENGTH {
         return Err(Reason::Ipv4FragmentOverrun.into());
     }
@@ -211,8 +215,11 @@ fn ipv6(bytes: &[u8], vlan: u16) -> Result<(Parsed, Parts<'_>), Unparsed> {
         let behind = payload.get(size..).ok_or(truncated)?;
         if next == 44 {
             // A second fragment header does not make the packet whole again.
-            let more = fragment.more;
+            let (more, identification) = (fragment.more, fragment.identification);
             fragment = fragment_header(payload, behind, unfragmentable)?;
+            if !fragment.is_any() {
+                fragment.identification = identification;
+            }
             fragment.more |= more;
         }
         next = payload[0];
@@ -243,7 +250,8 @@ fn fragment_header(header: &[u8], data: &[u8], unfragmentable: usize) -> Result<
     let word = u16_at(header, 2);
     // The offset counts eight bytes in the upper 13 bits: bytes, once the lower three are masked.
     let (offset, more) = (usize::from(word & 0xfff8), word & 1 != 0);
-    let fragment = Fragment { offset, more, last: offset > 0 && !more };
+    let identification = u32::from_be_bytes(array(&header[4..8]));
+    let fragment = Fragment { offset, more, last: offset > 0 && !more, identification };
     if unfragmentable + fragment.offset + data.len() > MAX_LENGTH {
         return Err(Reason::Ipv6FragmentOverrun.into());
     }
@@ -263,6 +271,7 @@ fn transport(
     packet.later_fragment = fragment.is_later();
     packet.first_fragment = fragment.more && !fragment.is_later();
     packet.last_fragment = fragment.last;
+    packet.identification = if fragment.is_any() { fragment.identification } else { 0 };
     if fragment.is_later() {
         if protocol == 6 && fragment.offset == 8 {
             return Err(Reason::TcpTinyFragment.into());
@@ -324,6 +333,7 @@ fn base(source: IpAddr, destination: IpAddr, vlan: u16) -> Parsed {
         later_fragment: false,
         first_fragment: false,
         last_fragment: false,
+        identification: 0,
         dont_fragment: false,
         length: 0,
         traffic_class: 0,

@@ -1,12 +1,15 @@
 //! What of a frame is changed on its way.
 
-use super::{Judgement, Parsed};
+use super::{Judgement, Parsed, Told};
 use gateway_common::abi::Verdict;
 use std::net::IpAddr;
 
 /// The frame that comes out.
 #[must_use]
 pub fn output(judgement: &Judgement, frame: &[u8]) -> Vec<u8> {
+    if let Some(Told::Sent(error)) = &judgement.told {
+        return error.clone();
+    }
     let mut out = frame.to_vec();
     if judgement.verdict == Verdict::Tx && judgement.forwarded.is_none() {
         out[..6].copy_from_slice(&frame[6..12]);

@@ -69,6 +69,7 @@ pub struct Frame {
     hop_limit: u8,
     traffic_class: u8,
     flow_label: u32,
+    identification: u32,
     lies: Lies,
 }
 
@@ -90,6 +91,7 @@ impl Default for Frame {
             hop_limit: 64,
             traffic_class: 0,
             flow_label: 0,
+            identification: 0x1234,
             lies: Lies::default(),
         }
     }
@@ -206,6 +208,13 @@ impl Frame {
         self
     }
 
+    /// The identification of IPv4 (its lower 16 bits), and of IPv6's fragment headers; 0x1234 otherwise.
+    #[must_use]
+    pub fn identification(mut self, identification: u32) -> Frame {
+        self.identification = identification;
+        self
+    }
+
     /// TCP with SYN set.
     #[must_use]
     pub fn tcp(mut self, source: u16, destination: u16) -> Frame {
@@ -292,7 +301,7 @@ impl Frame {
         let header = match &self.network {
             Network::Other(_) => 0,
             Network::V4 { options, .. } => 20 + options.len(),
-            Network::V6 { extensions, .. } => 40 + chain(extensions, 0).1.len(),
+            Network::V6 { extensions, .. } => 40 + chain(extensions, 0, 0).1.len(),
         };
         self.l3_offset() + header
     }
@@ -333,7 +342,7 @@ impl Frame {
                 let length = self.lies.length.unwrap_or((header_length + segment.len()) as u16);
                 let mut out = vec![version << 4 | words & 15, self.traffic_class];
                 out.extend(length.to_be_bytes());
-                out.extend([0x12, 0x34]);
+                out.extend((self.identification as u16).to_be_bytes());
                 out.extend(fragment.to_be_bytes());
                 out.extend([self.hop_limit, self.transport.protocol(), 0, 0]);
                 out.extend(&addresses);
@@ -346,7 +355,7 @@ impl Frame {
             Network::V6 { source, destination, extensions } => {
                 let addresses = [source.octets(), destination.octets()].concat();
                 let segment = self.transport.bytes(&addresses, &self.payload, self.lies.transport);
-                let (next, chain) = chain(extensions, self.transport.protocol());
+                let (next, chain) = chain(extensions, self.transport.protocol(), self.identification);
                 let version = self.lies.version.unwrap_or(6);
                 let length = self.lies.length.unwrap_or((chain.len() + segment.len()) as u16);
                 let word = u32::from(version) << 28 | u32::from(self.traffic_class) << 20 | self.flow_label;
@@ -363,9 +372,9 @@ impl Frame {
 }
 
 /// The number of the first header, and the bytes of all.
-fn chain(extensions: &[Extension], last: u8) -> (u8, Vec<u8>) {
+fn chain(extensions: &[Extension], last: u8, identification: u32) -> (u8, Vec<u8>) {
     let Some((first, rest)) = extensions.split_first() else { return (last, Vec::new()) };
-    let (next, behind) = chain(rest, last);
+    let (next, behind) = chain(rest, last, identification);
     let (number, mut bytes) = match first {
         Extension::HopByHop(units) => (0, options_header(next, *units)),
         Extension::Destination(units) => (60, options_header(next, *units)),
@@ -382,7 +391,7 @@ fn chain(extensions: &[Extension], last: u8) -> (u8, Vec<u8>) {
         Extension::Fragment(offset, more) => {
             let mut bytes = vec![next, 0];
             bytes.extend((offset << 3 | u16::from(*more)).to_be_bytes());
-            bytes.extend([0, 0, 0x12, 0x34]);
+            bytes.extend(identification.to_be_bytes());
             (44, bytes)
         }
     };

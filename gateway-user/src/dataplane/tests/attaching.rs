@@ -8,7 +8,10 @@ use super::super::{
 };
 use super::*;
 use aya::programs::{SchedClassifier, TcAttachType};
-use gateway_common::abi::{Hook, INTERFACE_NATIVE, INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC};
+use gateway_common::abi::{
+    Hook, INTERFACE_NATIVE, INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, OwnAddresses,
+};
+use gateway_common::packet::ipv4_address;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -226,6 +229,41 @@ fn real_packets_are_judged_in_every_mode() {
             assert_eq!(after.received.packets - before.received.packets, 2, "{mode:?}");
             assert_eq!(after.verdicts[1].packets - before.verdicts[1].packets, 1, "{mode:?}");
         }
+    });
+}
+
+#[test]
+fn the_kernel_side_knows_the_addresses_of_its_interfaces() {
+    in_namespace(|| {
+        let dir = PinDir::new();
+        veth("t1", "p1");
+        ip("addr add 10.0.0.1/24 dev t1");
+        ip("addr add 10.0.0.2/24 dev t1");
+        ip("addr add 10.0.9.1/24 dev t1 scope link");
+        let mut dataplane = dir.open();
+        let own = |dataplane: &Dataplane, slot| dataplane.own_addresses.load(slot).unwrap();
+        dataplane.attach("t1", 1, Mode::Generic).unwrap();
+        // fe80:: is not global.
+        let [four, none] = [ipv4_address(0x0a00_0001), [0; 2]];
+        assert_eq!(own(&dataplane, 1), OwnAddresses { ipv4: four, ipv6: none });
+        assert_eq!(own(&dataplane, 2), OwnAddresses::default());
+
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut watcher = LinkWatcher::new().unwrap();
+            ip("addr flush dev t1 scope global");
+            ip("addr add 2001:db8::7/64 dev t1 nodad");
+            loop {
+                let event = tokio::time::timeout(Duration::from_secs(5), watcher.next()).await;
+                let event = event.expect("told within five seconds").unwrap();
+                dataplane.refresh_interfaces().unwrap();
+                let six = [0x2001_0db8_0000_0000, 7];
+                let told = matches!(event, LinkEvent::Addresses { .. });
+                if told && own(&dataplane, 1) == (OwnAddresses { ipv4: none, ipv6: six }) {
+                    break;
+                }
+            }
+        });
     });
 }
 
