@@ -16,6 +16,7 @@ pub mod limit;
 pub mod live;
 pub mod packet;
 pub mod parse;
+pub mod path;
 pub mod reason;
 pub mod target;
 pub mod track;

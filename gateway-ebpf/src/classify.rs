@@ -5,8 +5,11 @@ use crate::pipeline::Judged;
 use gateway_common::abi::{ACTIVE_UNMEMOIZABLE, ACTIVE_VARIANTS, Control, Line};
 use gateway_common::classify::{self, Place};
 use gateway_common::image::{
-    Arena, HeaderCold, HeaderHot, HeaderMore, MORE_LINE, RouteEntry, dimension, lookup, target_source, u16_at,
+    ATTRIBUTES_LINE, Arena, HeaderAttributes, HeaderCold, HeaderHot, HeaderMore, MORE_LINE, RouteEntry,
+    dimension, lookup, target_source, u16_at,
 };
+use gateway_common::packet::Address;
+use gateway_common::path;
 
 /// The policy images' map, and where to forget.
 struct PolicyArena<'a>(&'a Judged);
@@ -143,6 +146,14 @@ pub fn entry(judged: &Judged, route: u32) -> Option<&'static RouteEntry> {
 #[inline(always)]
 pub fn element(judged: &Judged, first_line: u32, index: u32) -> Option<u16> {
     u16_at(&PolicyArena(judged), first_line, index)
+}
+
+/// The slot of a target that packets are wrapped for with this source.
+#[inline(always)]
+pub fn wrapped_target(judged: &Judged, target: Address, source: Address) -> Option<u32> {
+    let line = maps::ARENA.get(Control::header_of(judged.active).wrapping_add(ATTRIBUTES_LINE))?;
+    let header: &HeaderAttributes = bytemuck::cast_ref(line);
+    lookup(&PolicyArena(judged), header.wrapped_targets, &path::key(target, source))
 }
 
 /// The generation that judges, 0 if none.

@@ -114,7 +114,7 @@ impl Resize for AtTc {
 
     #[inline(always)]
     fn sum(&self, judged: &Judged, offset: u32, length: u32, first: u32) -> Option<u32> {
-        sum_of(&SkbFrame::new(self.0), offset, length, first, &|word| judged.forgotten(word))
+        sum_of(&SkbFrame::as_it_is(self.0), offset, length, first, &|word| judged.forgotten(word))
     }
 
     /// What comes from this machine, or was received in several segments, bears only the pseudo-header's

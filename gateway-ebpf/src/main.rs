@@ -34,6 +34,8 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod memo;
 #[cfg(target_arch = "bpf")]
+mod owner;
+#[cfg(target_arch = "bpf")]
 mod pipeline;
 #[cfg(target_arch = "bpf")]
 mod police;

@@ -5,6 +5,7 @@
 //! kernel fills says itself what happens then. Sizes given as 1 are set by the loader, from its
 //! options and the number of possible CPUs.
 
+use crate::owner::About;
 use crate::pipeline::Judged;
 use crate::pool::Forwarding;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
@@ -13,8 +14,8 @@ use aya_ebpf::macros::btf_map;
 use gateway_common::abi::{
     Bucket, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FlowRecord, FragmentSet,
     INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS,
-    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, PacketEvent, ReasonCount,
-    ReturnSet, TagSet, TargetCount, TargetState, Tracked,
+    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, PacketEvent, PathMtu,
+    ReasonCount, ReturnSet, TagSet, TargetCount, TargetState, Tracked,
 };
 use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 
@@ -109,6 +110,14 @@ pub static TRACKED: Array<Tracked, 1, MAPPED> = Array::new();
 /// taken, the one that ends first gives way, and is counted if it had not ended.
 #[btf_map]
 pub static FRAGMENTS: Array<FragmentSet, FRAGMENT_SETS, MAPPED> = Array::new();
+
+/// What routers told of the paths to targets, by the target's slot. Writer: kernel, any CPU, the last one wins.
+#[btf_map]
+pub static PATH_MTUS: Array<PathMtu, MAX_TARGETS, MAPPED> = Array::new();
+
+/// The ICMP error that each CPU is judging, and what it quotes. Writer: kernel.
+#[btf_map]
+pub static ABOUT: Array<About, MAX_CPUS> = Array::new();
 
 /// The node's own addresses by interface slot. Writer: user space.
 #[btf_map]

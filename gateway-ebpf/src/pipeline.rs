@@ -4,7 +4,7 @@ use crate::account::{Account, telemetry};
 use crate::memo::Validity;
 use crate::pool::RETURNS;
 use crate::track::{FOLLOWS, gateway_return};
-use crate::{account, classify, event, fragments, keyed, maps, memo, police, pool};
+use crate::{account, classify, event, fragments, keyed, maps, memo, owner, police, pool};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
 use bytemuck::{Pod, Zeroable};
@@ -41,6 +41,8 @@ pub trait Hook: Frame {
     fn length(&self, end: u32) -> u32;
     /// Longest IP packet that leaves here once segments that were received as one are told apart, bytes.
     fn segment(&self, judged: &Judged) -> u32;
+    /// Reads what the ICMP error that this CPU judges quotes: [`owner::READ`] if that may be a pool's.
+    fn read_quoted(&self, cpu: u32) -> u32;
     /// Asks the kernel for the way to the target that this CPU's packet goes to.
     fn ask_next_hop(&self, cpu: u32);
     /// Carries the judgement out; changes it where it cannot be.
@@ -232,8 +234,15 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     if control.flags & CONTROL_FLOWS != 0 && !line.is_null() {
         memo::account(line, judged.length, judged.packet.tcp_flags, jiffies() as u32);
     }
+    let of_owner = active & ACTIVE_POOLS != 0
+        && !line.is_null()
+        && owner::is_error(judged)
+        && owner::find(hook, interface, judged);
     if judged.pool != 0 {
         pool::run(hook, interface, judged);
+    }
+    if of_owner {
+        owner::restore(judged);
     }
     let code = hook.act(interface, judged);
     account.close(judged.verdict, judged.counter, judged.length);

@@ -8,6 +8,7 @@ use crate::classify;
 use crate::context;
 use crate::fragments;
 use crate::maps;
+use crate::owner;
 use crate::pipeline::{Hook, Judged};
 use crate::track::{FOLLOWS, gateway_open, gateway_track};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
@@ -119,6 +120,7 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
     }
     if said == ASK {
         hook.ask_next_hop(cpu);
+        owner::gateway_narrow(cpu);
         said = gateway_way(cpu, interface.ifindex, segment);
     }
     if said == NONE {

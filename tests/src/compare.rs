@@ -2,7 +2,7 @@
 //! everything.
 
 use crate::check::{Expected, differences};
-use crate::generate::{Wanted, fragments, frame, members, policy, step_ns, well_formed};
+use crate::generate::{Wanted, error_about, fragments, frame, members, policy, step_ns, well_formed};
 use crate::model::{Judgement, State, Tie, judge};
 use crate::object::{Lab, Sizes};
 use crate::packet::show::describe;
@@ -81,6 +81,8 @@ pub fn run(hook: Hook, seed: u64, pairs: usize) -> Result<Compared> {
         for _ in 0..PACKETS {
             let again = random.chance(1, 2);
             let frame = if again { random.pick(&pool).clone() } else { frame(&mut random) };
+            let about = random.chance(1, 8).then(|| error_about(&mut random, &frame)).flatten();
+            let frame = about.unwrap_or(frame);
             if may_be_refused(hook, &frame).is_some() {
                 continue;
             }

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use gateway_common::abi::{
     Bucket, ConnectionEntry, Control, Count, Egress, FlowAddresses, FlowRecord, FragmentEntry, Interface,
     InterfaceStats, KeyName, KeyedEntry, LimitCount, Line, MemoLine, Neighbour, NextHop, OwnAddresses,
-    PacketEvent, ReasonCount, TargetCount, TargetState, Tracked, maps,
+    PacketEvent, PathMtu, ReasonCount, TargetCount, TargetState, Tracked, maps,
 };
 use gateway_common::packet::Packet;
 use gateway_tests::btf::Btf;
@@ -127,6 +127,7 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
     count += fields!(&btf, TargetState { address, ends_at_ns, flags, port });
     count += fields!(&btf, FragmentEntry { key, ports, until });
     count += fields!(&btf, OwnAddresses { ipv4, ipv6 });
+    count += fields!(&btf, PathMtu { address, mtu, until, reserved });
     count += fields!(
         &btf,
         Tracked {
@@ -174,7 +175,7 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
             ttl,
             l4_offset,
             sequence,
-            reserved,
+            identification,
         }
     );
     report("layouts", "layout_fields", count);
@@ -216,6 +217,8 @@ fn every_maps_value_is_one_that_is_compared() -> Result<()> {
         (maps::OWN_ADDRESSES, "OwnAddresses"),
         // The kernel's own.
         (maps::FORWARDING, "Forwarding"),
+        (maps::PATH_MTUS, "PathMtu"),
+        (maps::ABOUT, "About"),
     ];
     let wanted = wanted.map(|(map, value)| (map.to_owned(), value.to_owned())).into_iter().collect();
     assert_eq!(values, wanted);

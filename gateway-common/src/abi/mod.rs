@@ -25,7 +25,7 @@ pub use limit::{
     LimitCount, OWNER_KEYED,
 };
 pub use names::{globals, maps, programs};
-pub use pool::{HOPS, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState};
+pub use pool::{HOPS, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState, PathMtu};
 pub use report::{
     EventKind, METADATA_MAGIC, METADATA_SHIFT, Metadata, PacketEvent, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR,
     REDIRECT_PROXY,

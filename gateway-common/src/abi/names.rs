@@ -58,6 +58,10 @@ pub mod maps {
     pub const TARGET_STATES: &str = "TARGET_STATES";
     /// `Array<FragmentSet>`, mapped. Writer: kernel. Full: the one that ends first gives way, counted.
     pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// `Array<PathMtu>`, mapped, by target slot. Writer: kernel. Every target has a place.
+    pub const PATH_MTUS: &str = "PATH_MTUS";
+    /// By CPU, of a type of the kernel's own. Writer: kernel.
+    pub const ABOUT: &str = "ABOUT";
     /// `Array<OwnAddresses>`, mapped, by interface slot. Writer: user space.
     pub const OWN_ADDRESSES: &str = "OWN_ADDRESSES";
 }

@@ -84,7 +84,22 @@ pub struct Neighbour {
     pub reserved: [u32; 2],
 }
 
+/// What routers told of the path to a target: an element of [`super::maps::PATH_MTUS`], by the target's slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PathMtu {
+    /// The target's address, as [`crate::packet::Address`].
+    pub address: [u64; 2],
+    /// Longest packet that gets there, bytes; 0 where nothing was told.
+    pub mtu: u32,
+    /// Until when that is believed, in units of [`crate::fragment::UNIT_SHIFT`].
+    pub until: u32,
+    /// Zero.
+    pub reserved: u64,
+}
+
 const _: () = {
+    assert!(size_of::<PathMtu>() == 32);
     assert!(size_of::<NextHop>() == 64);
     assert!(size_of::<Neighbour>() == 32);
 };

@@ -15,8 +15,8 @@
 //!                    8..11 source IPv6 lengths · 11..14 destination IPv6 lengths
 //!                    14 HeaderMore · 15 HeaderAttributes
 //! tables:            source prefixes · destination prefixes · combinations · label merges · addresses
-//!                    of translating pools' targets (hash tables, 2 slots a line) · label prefixes
-//!                    (`intervals`)
+//!                    of translating pools' targets · targets of wrapped packets (hash tables, 2 slots a
+//!                    line) · label prefixes (`intervals`)
 //! arrays:            combination list (2 a line) · routes (2 a line) · limits (1 a line) ·
 //!                    pools (1 a line) · targets (1 a line) · Maglev tables (32 a line) ·
 //!                    label-set keys (8 a line) · port, length, flow-label and VLAN classes (32 a line) ·
@@ -107,6 +107,10 @@ pub const TAG_COMBINATION: u32 = 0x1_0000;
 pub const TAG_MERGE: u32 = 0x800;
 /// Tag of targets' addresses, which stand in `a` and `b`.
 pub const TAG_TARGET_SOURCE: u32 = 0xa00;
+
+/// Tag of targets that packets are wrapped for, see [`crate::path::key`]; the value is the target's slot, the
+/// lowest where several have one address and source.
+pub const TAG_WRAPPED_TARGET: u32 = 0xB00;
 
 /// A hash table in the arena: `mask + 1` lines (a power of two) from line `base`, two slots each.
 ///
@@ -257,8 +261,8 @@ pub struct HeaderMore {
     pub reserved: u32,
 }
 
-/// Where the classes of what may differ between packets of one flow are found, 0 where no route
-/// names the dimension, and by what each class is multiplied in the packet's variant.
+/// What is seldom read: where the classes of what may differ between packets of one flow are found, 0 where no route
+/// names the dimension, by what each class is multiplied in the packet's variant, and the targets of wrapped packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct HeaderAttributes {
@@ -278,8 +282,10 @@ pub struct HeaderAttributes {
     /// classes. All 0 where 16 bits do not hold the product of the numbers of classes: then
     /// [`crate::abi::ACTIVE_UNMEMOIZABLE`] is set.
     pub strides: [u16; 6],
+    /// Targets that packets are wrapped for → slot: what ICMP errors about wrapped packets are held against.
+    pub wrapped_targets: TableRef,
     /// Zero.
-    pub reserved: [u32; 7],
+    pub reserved: [u32; 5],
 }
 
 const _: () = {

@@ -11,7 +11,7 @@ use crate::reason::Reason;
 const EXTENSIONS: u32 = 6;
 
 #[inline(always)]
-const fn is_extension(next: u8) -> bool {
+pub(super) const fn is_extension(next: u8) -> bool {
     matches!(
         next,
         protocol::HOP_BY_HOP

@@ -10,6 +10,7 @@ mod eth;
 mod ipv4;
 mod ipv6;
 mod l4;
+pub mod quoted;
 
 use crate::packet::{Packet, flags, protocol};
 use crate::reason::Reason;

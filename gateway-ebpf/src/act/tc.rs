@@ -6,6 +6,7 @@ use crate::forward::gateway_forward_tc;
 use crate::frame::{Bytes, Checked};
 use crate::icmp_error;
 use crate::maps;
+use crate::owner::gateway_quoted_tc;
 use crate::pipeline::{Hook, Judged};
 use crate::pool::{BY_NEIGHBOUR, BY_STACK, gateway_next_hop_tc, scratch};
 use crate::proxy::gateway_assign;
@@ -44,6 +45,12 @@ impl SkbFrame {
             // leaves the linear part as it was, and parsing says what is missing.
             unsafe { bpf_skb_pull_data(context, wanted) };
         }
+        SkbFrame::as_it_is(context)
+    }
+
+    /// With nothing made readable that is not: the packet pointers of whoever calls stay good.
+    #[inline(always)]
+    pub fn as_it_is(context: *mut __sk_buff) -> SkbFrame {
         SkbFrame { context, bytes: Bytes::of_skb(context) }
     }
 
@@ -256,6 +263,11 @@ impl Hook for SkbFrame {
             _ => 8,
         };
         l4_offset.wrapping_sub(packet.l3_offset as u32).wrapping_add(header).wrapping_add(size)
+    }
+
+    #[inline(always)]
+    fn read_quoted(&self, cpu: u32) -> u32 {
+        gateway_quoted_tc(self.context.cast(), cpu)
     }
 
     #[inline(always)]

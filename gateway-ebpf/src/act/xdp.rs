@@ -7,6 +7,7 @@ use crate::forward::gateway_forward_xdp;
 use crate::frame::{Bytes, Checked};
 use crate::icmp_error;
 use crate::maps;
+use crate::owner::gateway_quoted_xdp;
 use crate::pipeline::{Hook, Judged};
 use crate::pool::{BY_NEIGHBOUR, BY_STACK, gateway_next_hop_xdp};
 use crate::rewrite::rewrite;
@@ -208,6 +209,11 @@ impl Hook for XdpFrame {
     #[inline(always)]
     fn segment(&self, judged: &Judged) -> u32 {
         judged.packet.end.wrapping_sub(judged.packet.l3_offset as u32)
+    }
+
+    #[inline(always)]
+    fn read_quoted(&self, cpu: u32) -> u32 {
+        gateway_quoted_xdp(self.context, cpu)
     }
 
     #[inline(always)]

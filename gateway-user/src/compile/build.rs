@@ -105,6 +105,7 @@ impl<'p> Build<'p> {
         self.summary.pools = self.policy.pools.len();
         self.summary.targets = pools.targets.len();
         self.pool_tables = Arc::new(tables);
+        self.table(Section::WrappedTargets, "targets of wrapped packets", &pools.wrapped_targets());
         let forwards = self.policy.routes.iter().any(|route| matches!(route.action, Action::Pool { .. }));
         let sources = pools::target_sources(self.policy);
         for (holds, flag) in [(forwards, ACTIVE_POOLS), (!sources.is_empty(), ACTIVE_TRACKS)] {

@@ -64,10 +64,12 @@ pub enum Section {
     MaglevTables,
     /// Addresses of translating pools' targets.
     TargetSources,
+    /// Targets that packets are wrapped for.
+    WrappedTargets,
 }
 
 /// How many sections there are.
-pub const SECTIONS: usize = 24;
+pub const SECTIONS: usize = 25;
 
 /// Lines of a header.
 pub(super) type Header = [Line; HEADER_LINES as usize];
@@ -187,6 +189,7 @@ impl Image {
             fragment: place(Section::FragmentClasses),
             flow_label: place(Section::FlowLabelClasses),
             ttl: place(Section::TtlClasses),
+            wrapped_targets: table(Section::WrappedTargets),
             ..template
         };
         header[0] = bytemuck::cast(hot);

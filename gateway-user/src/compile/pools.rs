@@ -11,8 +11,9 @@ use gateway_common::image::{
     self, Key, MAX_POOLS, MAX_TARGETS, MSS_OF_WAY, PoolEntry, TAG_TARGET_SOURCE, TargetEntry,
 };
 use gateway_common::packet::{Address, address_of};
+use gateway_common::path;
 use gateway_common::track::{TIMEOUT_MAX, UNIT_SHIFT};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Seed of the hashes that name pools in affinities.
@@ -87,6 +88,23 @@ impl Pools {
     /// The index of a pool, or of the part of it with these labels, if the policy has it.
     pub(super) fn index(&self, name: &str, labels: &TargetLabels) -> Option<u16> {
         self.indices.get(&(name.to_owned(), labels.clone())).copied()
+    }
+
+    /// The targets that packets are wrapped for, see [`path::key`]: the lowest slot of each.
+    pub(super) fn wrapped_targets(&self) -> Vec<(Key, u32)> {
+        let wraps = |pool: &&PoolEntry| {
+            [image::Forward::Ipip, image::Forward::Gue].iter().any(|forward| *forward as u8 == pool.forward)
+        };
+        let targets = |pool: &PoolEntry| {
+            let first = pool.targets as usize;
+            &self.targets[first..first + usize::from(pool.count)]
+        };
+        let mut slots = BTreeMap::new();
+        for target in self.entries.iter().filter(wraps).flat_map(targets) {
+            let slot = slots.entry((target.address, target.source)).or_insert(target.slot);
+            *slot = target.slot.min(*slot);
+        }
+        slots.into_iter().map(|((address, source), slot)| (path::key(address, source), slot)).collect()
     }
 }
 

@@ -118,6 +118,7 @@ fn sections_of(hot: &HeaderHot, more: &HeaderMore, attributes: &HeaderAttributes
     set(Section::DscpClasses, array(attributes.dscp, DSCPS, size_of::<u8>()));
     set(Section::FragmentClasses, array(attributes.fragment, FRAGMENTS, size_of::<u8>()));
     set(Section::FlowLabelClasses, array(attributes.flow_label, FLOW_LABELS, size_of::<u16>()));
+    set(Section::WrappedTargets, table(attributes.wrapped_targets));
     set(Section::TtlClasses, array(attributes.ttl, BYTES, size_of::<u8>()));
     set(Section::Pools, array(more.pools, more.pool_count, size_of::<PoolEntry>()));
     set(Section::TargetSources, table(more.target_sources));

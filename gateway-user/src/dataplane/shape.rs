@@ -6,7 +6,7 @@ use aya::maps::{MapData, MapType};
 use gateway_common::abi::{
     ARENA_LINES_MAX, Bucket, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FragmentSet, HOPS,
     INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS,
-    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, REASONS_PER_CPU,
+    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, PathMtu, REASONS_PER_CPU,
     ROUTE_COUNTERS, ReasonCount, ReturnSet, STATS_PER_CPU, TELEMETRY_WORDS, TRACK_WAYS, TagSet, TargetCount,
     TargetState, Tracked, maps,
 };
@@ -51,7 +51,7 @@ pub(super) struct Shape {
 }
 
 /// Every map that outlives a program; the scratch memory is each program's own.
-pub(super) const SHAPES: [Shape; 27] = [
+pub(super) const SHAPES: [Shape; 28] = [
     array::<Control>(maps::CONTROL, Elements::Fixed(1)),
     array::<Line>(maps::ARENA, Elements::Arena),
     array::<Interface>(maps::INTERFACES, Elements::Fixed(INTERFACE_INDEX_SPACE as u32)),
@@ -74,6 +74,7 @@ pub(super) const SHAPES: [Shape; 27] = [
     array::<ReturnSet>(maps::TRACK_RETURNS, Elements::Tracked(1)),
     array::<Tracked>(maps::TRACKED, Elements::Tracked(TRACK_WAYS as u32)),
     array::<FragmentSet>(maps::FRAGMENTS, Elements::Fixed(FRAGMENT_SETS as u32)),
+    array::<PathMtu>(maps::PATH_MTUS, Elements::Fixed(MAX_TARGETS as u32)),
     array::<OwnAddresses>(maps::OWN_ADDRESSES, Elements::Fixed(MAX_INTERFACES as u32)),
     array::<Neighbour>(maps::NEIGHBOURS, Elements::Fixed(MAX_TARGETS as u32)),
     array::<NextHop>(maps::NEXT_HOPS, Elements::PerCpu(HOPS as u32)),

@@ -7,7 +7,7 @@ mod packets;
 mod policies;
 
 pub use limits::step_ns;
-pub use packets::{fragments, frame, mutate, well_formed};
+pub use packets::{error_about, fragments, frame, mutate, well_formed};
 pub use policies::{Wanted, members, policy};
 
 /// Prefixes that nest, touch, and end at odd lengths.

@@ -2,6 +2,7 @@
 //! since nearly all of them fall to the first check.
 
 use super::{DSCPS, FLOW_LABELS, PORTS, PREFIXES, PROTOCOLS, TCP_FLAGS, TTLS, VLANS};
+use crate::model::parse;
 use crate::packet::{Extension, Frame, TPID_CUSTOMER, TPID_OLD, TPID_SERVICE};
 use crate::random::Random;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -52,6 +53,34 @@ pub fn fragments(random: &mut Random) -> [Vec<u8>; 2] {
     };
     let later = frame(random).raw(protocol, &[3; 64]).fragment(20, random.chance(1, 2));
     [first.fragment(0, true).bytes(), later.bytes()]
+}
+
+/// An ICMP error about the answer to a frame's packet, if it is one of IP.
+#[must_use]
+pub fn error_about(random: &mut Random, frame: &[u8]) -> Option<Vec<u8>> {
+    let packet = parse(frame, false).ok()?;
+    let v6 = packet.source.is_ipv6();
+    let (from, to) = (packet.destination.to_string(), packet.source.to_string());
+    let answer = Frame::new().ip(&from, &to);
+    let (port, back) = packet.ports.unwrap_or_default();
+    let answer = match packet.protocol {
+        6 => answer.tcp(back, port).tcp_with(0x12, 0),
+        17 => answer.udp(back, port),
+        132 => answer.sctp(back, port),
+        1 => answer.icmp(*random.pick(&[0, 0, 8]), 0),
+        58 => answer.icmpv6(*random.pick(&[129, 129, 128]), 0),
+        other => answer.raw(other, &[5; 16]),
+    };
+    let mut answer = answer.bytes()[14..].to_vec();
+    if random.chance(1, 4) {
+        mutate(random, &mut answer);
+    }
+    let kind = if v6 { *random.pick(&[1, 2, 3, 4, 5]) } else { *random.pick(&[3, 4, 5, 11, 12]) };
+    let mut message = vec![kind, random.below(5) as u8, 0, 0];
+    message.extend((*random.pick(&[0_u32, 1_280, 1_400])).to_be_bytes());
+    message.extend(answer);
+    let error = Frame::new().ip(&address(random, v6), &from).hop_limit(*random.pick(&TTLS));
+    Some(error.raw(if v6 { 58 } else { 1 }, &message).bytes())
 }
 
 /// Changes up to three header bytes, or cuts the frame, or both.

@@ -12,6 +12,7 @@ mod labels;
 mod limits;
 mod malformed;
 mod matching;
+mod owners;
 mod pools;
 mod rewriting;
 pub mod run;
@@ -223,7 +224,7 @@ impl Row {
 /// Sequences that no single row can tell.
 #[must_use]
 pub fn sequences() -> Vec<Sequence> {
-    [limits::sequences(), errors::sequences(), fragments::sequences()].concat()
+    [limits::sequences(), errors::sequences(), fragments::sequences(), owners::sequences()].concat()
 }
 
 /// The whole table.
@@ -244,6 +245,7 @@ pub fn rows() -> Vec<Row> {
         pools::rows(),
         errors::rows(),
         fragments::rows(),
+        owners::rows(),
     ]
     .concat()
 }

@@ -4,8 +4,8 @@
 //! 1), RFC 6040 (traffic class), RFC 1812 5.3.1 and RFC 8200 3 (hops), RFC 1191 and RFC 8201 (lengths).
 //! Which element of a pool's table a packet has is the gateways' own agreement, and taken from them.
 
-use super::Parsed;
 use super::icmp_error::Trouble;
+use super::{Parsed, State};
 use crate::packet::checksum::internet;
 use gateway_common::image::HashOver;
 use gateway_common::packet::{Packet, address_of, flags};
@@ -75,6 +75,7 @@ impl From<Reason> for Stuck {
 pub(super) fn forwarded(
     (name, pool): (&str, &Pool),
     targets: &Targets,
+    state: &State,
     packet: &Parsed,
 ) -> Result<Forwarded, Stuck> {
     let table = targets.tables.get(name).map_or(&[][..], Vec::as_slice);
@@ -85,15 +86,15 @@ pub(super) fn forwarded(
     if packet.ttl <= 1 {
         return Err(Stuck { reason: Reason::TtlExceeded, trouble: Some(Trouble::Ends) });
     }
-    let way = targets.ways.get(&target).ok_or(Reason::NoRoute)?.clone();
+    let mut way = targets.ways.get(&target).ok_or(Reason::NoRoute)?.clone();
     // As it is, a packet of IPv6 can only wait for a neighbour of IPv6.
     if way.destination.is_none() && pool.forward == Forward::L2 && packet.source.is_ipv6() && target.is_ipv4()
     {
         return Err(Reason::NoRoute.into());
     }
-    let own = || targets.sources.iter().copied().find(|source| source.is_ipv4() == target.is_ipv4());
-    let source = pool.forward.source().map(|source| source.towards(target).or_else(own));
-    let source = source.flatten();
+    let source = outer_source(pool, targets, target);
+    let narrower = source.and_then(|source| state.path_mtu(target, source));
+    way.mtu = way.mtu.map(|mtu| narrower.map_or(mtu, |narrower| narrower.min(mtu)));
     let gue_port = match pool.forward {
         Forward::Gue { port, .. } => Some(port),
         Forward::Ipip { .. } | Forward::L2 | Forward::Dnat(_) => None,
@@ -120,6 +121,12 @@ pub(super) fn forwarded(
         gue_port,
         flow_hash: hash(HashOver::FiveTuple as u8, &key),
     })
+}
+
+/// The source of what is sent to a target, where that is wrapped.
+pub(super) fn outer_source(pool: &Pool, targets: &Targets, target: IpAddr) -> Option<IpAddr> {
+    let own = || targets.sources.iter().copied().find(|source| source.is_ipv4() == target.is_ipv4());
+    pool.forward.source().and_then(|source| source.towards(target).or_else(own))
 }
 
 /// What of a packet is hashed.

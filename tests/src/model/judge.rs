@@ -5,6 +5,7 @@ use super::icmp_error::{Told, Trouble, told};
 use super::limits::{Charge, State, limits_of};
 use super::matching::Sight;
 use super::parse::{Parsed, Unparsed, parse};
+use super::quoted::quoted;
 use super::{Forwarded, Member, Targets};
 use gateway_common::abi::Verdict;
 use gateway_common::reason::Reason;
@@ -107,7 +108,7 @@ pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &
                 false => {
                     let follows = !matches!(route.action, Action::Pool { .. }) || state.lead(&packet);
                     let (mut judgement, trouble) = match follows {
-                        true => by_route(policy, route, world, (&packet, frame)),
+                        true => by_route(policy, route, world, state, (&packet, frame)),
                         false => (dropped(Reason::FragmentUnseen, Counter::Route(route.name.clone())), None),
                     };
                     if let Some((told, hung)) = trouble.and_then(|trouble| {
@@ -130,15 +131,43 @@ pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &
         None if policy.default == Default::Drop => dropped(Reason::Default, Counter::Default),
         None => passed(Counter::Default),
     };
+    if pools && judgement.verdict == Verdict::Pass && judgement.forwarded.is_none() {
+        to_owner(policy, world, state, (&packet, frame), &mut judgement);
+    }
     judgement.hung |= hung_on_first;
     judgement.packet = Some(packet);
     judgement
+}
+
+/// An ICMP error that passes belongs to whom the packet that it quotes was an answer of; or it tells of the
+/// path to a target.
+fn to_owner(
+    policy: &Policy,
+    world: &World,
+    state: &mut State,
+    (packet, frame): (&Parsed, &[u8]),
+    judgement: &mut Judgement,
+) {
+    let Some(quoted) = quoted(packet, frame) else { return };
+    state.learn(policy, world, &quoted);
+    let Some(turned) = quoted.turned(packet) else { return };
+    let sight = Sight::new(policy, world, &turned);
+    let route = policy.routes.iter().find(|route| sight.holds(&route.matches));
+    let Some(Route { action: Action::Pool { pool, .. }, .. }) = route else { return };
+    let counter = judgement.counter.clone();
+    let kept = judgement.clone();
+    *judgement = match by_pool(pool, policy, world, state, (&turned, frame), counter.clone()) {
+        Ok(sent) => Judgement { mark: kept.mark, priority: kept.priority, dscp: kept.dscp, ..sent },
+        Err(stuck) => dropped(stuck.reason, counter),
+    };
+    (judgement.charges, judgement.hung) = (kept.charges, kept.hung);
 }
 
 fn by_route(
     policy: &Policy,
     route: &Route,
     world: &World,
+    state: &State,
     packet: (&Parsed, &[u8]),
 ) -> (Judgement, Option<Trouble>) {
     let counter = Counter::Route(route.name.clone());
@@ -151,7 +180,7 @@ fn by_route(
             Judgement { verdict: Verdict::Redirect, target: Some(interface.clone()), ..passed(counter) }
         }
         Action::Redirect { .. } => dropped(Reason::RedirectTarget, counter),
-        Action::Pool { pool, .. } => match by_pool(pool, policy, world, packet, counter.clone()) {
+        Action::Pool { pool, .. } => match by_pool(pool, policy, world, state, packet, counter.clone()) {
             Ok(judgement) => judgement,
             Err(stuck) => {
                 trouble = stuck.trouble;
@@ -170,10 +199,11 @@ fn by_pool(
     name: &str,
     policy: &Policy,
     world: &World,
+    state: &State,
     (packet, frame): (&Parsed, &[u8]),
     counter: Counter,
 ) -> Result<Judgement, Stuck> {
-    let forwarded = forwarded((name, &policy.pools[name]), &world.targets, packet)?;
+    let forwarded = forwarded((name, &policy.pools[name]), &world.targets, state, packet)?;
     let mut tags = (12..packet.offset - 2).step_by(4);
     if !world.takes_old_tags_off && tags.any(|at| frame[at..at + 2] == [0x91, 0x00]) {
         return Err(Reason::NoRoom.into());

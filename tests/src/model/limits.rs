@@ -2,8 +2,10 @@
 
 use super::bucket::{Answer, Bucket, Tie};
 use super::connections::Connections;
+use super::forward::outer_source;
 use super::fragments::Fragments;
-use super::{Flow, Parsed};
+use super::quoted::Quoted;
+use super::{Flow, Parsed, World};
 use gateway_user::policy::{KeyLengths, Limit, Over, Per, Policy, Quantity, Route, RouteLimit};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,8 @@ pub struct Mark {
     /// Of ICMP errors.
     errors: Bucket,
     fragments: Fragments,
+    /// What was told of the paths to targets, by their addresses and what is sent there from: the MTU, and when.
+    paths: BTreeMap<(IpAddr, IpAddr), (usize, u64)>,
     connections: Connections,
 }
 
@@ -89,8 +93,8 @@ impl State {
 
     /// All limits are new ones.
     pub fn forget_limits(&mut self) {
-        let Mark { errors, fragments, .. } = std::mem::take(&mut self.limits);
-        self.limits = Mark { errors, fragments, ..Mark::default() };
+        let Mark { errors, fragments, paths, .. } = std::mem::take(&mut self.limits);
+        self.limits = Mark { errors, fragments, paths, ..Mark::default() };
     }
 
     /// Lets an error be told: the bucket of errors, the time, and which of two right answers to give.
@@ -106,6 +110,26 @@ impl State {
     /// A packet is sent to a pool; false if it is a fragment that must not be.
     pub(super) fn lead(&mut self, packet: &Parsed) -> bool {
         self.limits.fragments.lead(packet, self.now_ns)
+    }
+
+    /// Takes in what an ICMP error tells of the path of a packet that was wrapped for a target.
+    pub(super) fn learn(&mut self, policy: &Policy, world: &World, quoted: &Quoted) {
+        let (target, source) = (quoted.destination, quoted.source);
+        let is_ours = policy.pools.values().any(|pool| {
+            let mut targets = pool.targets.values();
+            targets.any(|of_pool| of_pool.address == target)
+                && outer_source(pool, &world.targets, target) == Some(source)
+        });
+        let Some(mtu) = quoted.path_mtu().filter(|_| is_ours) else { return };
+        if self.path_mtu(target, source).is_none_or(|known| mtu < known) {
+            self.limits.paths.insert((target, source), (mtu, self.now_ns));
+        }
+    }
+
+    /// What is known of the path to a target: for ten minutes.
+    pub(super) fn path_mtu(&self, target: IpAddr, source: IpAddr) -> Option<usize> {
+        let (mtu, at) = self.limits.paths.get(&(target, source))?;
+        (self.now_ns - at < 600_000_000_000).then_some(*mtu)
     }
 
     /// Notes the packet's flow; true if it is a new one.

@@ -16,6 +16,7 @@ mod labels;
 mod limits;
 mod matching;
 mod parse;
+mod quoted;
 mod rewrite;
 
 pub use bucket::Tie;
