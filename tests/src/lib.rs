@@ -19,6 +19,7 @@ pub mod netns;
 pub mod network;
 pub mod object;
 pub mod packet;
+pub mod process;
 pub mod random;
 pub mod receive;
 pub mod report;

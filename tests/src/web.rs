@@ -8,8 +8,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What every fetch gives.
-const BODY: &str = "served\n";
+/// What `/` gives.
+pub const BODY: &str = "served\n";
+/// Bytes that `/large` gives.
+const LARGE: usize = 2_000_000;
 /// How long the server may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(10);
 
@@ -19,26 +21,28 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 pub struct Server {
     child: Child,
     folder: PathBuf,
-    address: SocketAddr,
 }
 
 impl Server {
-    /// Starts it in a namespace, on the CPUs of the calling thread, and waits until it answers there.
+    /// Starts it in a namespace, on the CPUs of the calling thread, and waits until it answers there, at all
+    /// of these addresses.
     ///
     /// # Errors
     /// Without nginx, or if it does not come up, with what it said.
-    pub fn start(namespace: &Namespace, address: SocketAddr) -> Result<Server> {
+    pub fn start(namespace: &Namespace, addresses: &[SocketAddr]) -> Result<Server> {
         let folder = std::env::temp_dir().join(unique_name("nginx"));
         std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {name};\n"))
             .concat();
+        let listen: String = addresses.iter().map(|address| format!("listen {address};\n")).collect();
+        std::fs::write(folder.join("large"), large())?;
         let configuration = folder.join("nginx.conf");
         let text = format!(
             "daemon off;\nmaster_process off;\nworker_processes 1;\npid nginx.pid;\n\
              events {{ worker_connections 1024; }}\n\
              http {{\naccess_log off;\n{temporary}\
-             server {{ listen {address}; location / {{ return 200 \"{}\"; }} }}\n}}\n",
+             server {{\n{listen}root .;\nlocation / {{ return 200 \"{}\"; }}\nlocation /large {{ }}\n}}\n}}\n",
             BODY.escape_default()
         );
         std::fs::write(&configuration, text)?;
@@ -54,25 +58,19 @@ impl Server {
                 return Err(error);
             }
         };
-        let mut server = Server { child, folder, address };
-        server.wait(namespace)?;
+        let mut server = Server { child, folder };
+        addresses.iter().try_for_each(|address| server.wait(namespace, *address))?;
         Ok(server)
     }
 
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn wait(&mut self, namespace: &Namespace) -> Result<()> {
+    fn wait(&mut self, namespace: &Namespace, address: SocketAddr) -> Result<()> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
                 bail!("nginx ended with {status}\n{log}");
             }
-            let fetched = namespace.run(|| fetch(self.address, Duration::from_secs(1)));
+            let fetched = namespace.run(|| fetch(address, Duration::from_secs(1)));
             match fetched {
                 Ok(_) => return Ok(()),
                 Err(error) => ensure!(start.elapsed() < START_LIMIT, "nginx does not answer: {error:#}"),
@@ -91,6 +89,12 @@ impl Drop for Server {
             eprintln!("{}: {error}", self.folder.display());
         }
     }
+}
+
+/// What `/large` gives.
+#[must_use]
+pub fn large() -> String {
+    (0..LARGE).map(|i| char::from(b'a' + (((i * 31) >> 5) % 26) as u8)).collect()
 }
 
 /// Fetches a page over a connection of its own, from the namespace of the calling thread: how long it

@@ -48,7 +48,7 @@ fn count(kinds: &[String], kind: &str) -> usize {
 #[test]
 fn honest_fetches_succeed_under_a_flood() -> Result<()> {
     let site = Site::new()?;
-    let _server = Server::start(&site.server, SERVER)?;
+    let _server = Server::start(&site.server, &[SERVER])?;
     let daemon = Daemon::start(&site.gateway, &[TO_CLIENT, TO_ATTACKER], &["--event-sample", "0"])?;
     daemon.apply(POLICY)?;
     let once = || site.client.run(|| fetch(SERVER, PATIENCE));

@@ -1,5 +1,5 @@
-//! Client – gateway – two backends that answer the client themselves or by the gateway: the network, who serves in it, how
-//! packets come out of what they are wrapped in, and the whole of it as a test.
+//! Client – gateway – two backends that answer the client themselves or by the gateway: the network, who
+//! serves in it, how packets come out of what they are wrapped in, and the whole of it as a test.
 
 mod decapsulate;
 mod run;

@@ -103,7 +103,7 @@ fn policy(syn_cookies: Option<SynCookies>) -> Policy {
 /// A site of its own, so that nothing of the phase before is left in any table.
 fn phase(syn_cookies: Option<SynCookies>, attacked: bool, time: Duration) -> Result<Fetched> {
     let site = Site::new()?;
-    let _server = Server::start(&site.server, SERVER)?;
+    let _server = Server::start(&site.server, &[SERVER])?;
     let gateway = site.gateway.run(|| {
         let mut gateway = Gateway::load(true)?;
         gateway.dataplane.attach(TO_CLIENT, 1, Mode::Native)?;
