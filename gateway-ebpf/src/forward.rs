@@ -5,6 +5,7 @@
 //! 4.1 has it in normal mode. The UDP checksum is zero, over IPv6 as RFC 6935 and RFC 6936 allow for
 //! tunnels: the inner packet has its own.
 
+use crate::clamp;
 use crate::context;
 use crate::frame::Bytes;
 use crate::pipeline::Judged;
@@ -46,6 +47,8 @@ trait Room {
     fn make(&self, l3_offset: u32, ethertype: u16, forwarding: &Forwarding) -> bool;
     /// Exchanges addresses and ports.
     fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()>;
+    /// Holds the SYN that this CPU judges to what its pool allows.
+    fn clamp(&self, cpu: u32);
 }
 
 /// At XDP.
@@ -62,6 +65,11 @@ impl Room for XdpRoom {
         let more = l3_offset.wrapping_sub(ETHERNET).wrapping_sub(forwarding.outer_length);
         // SAFETY: the program's own context; the packet pointers are read anew afterwards.
         more == 0 || unsafe { bpf_xdp_adjust_head(self.0, more as i32) == 0 }
+    }
+
+    #[inline(always)]
+    fn clamp(&self, cpu: u32) {
+        clamp::gateway_clamp_xdp(self.0, cpu);
     }
 
     #[inline(always)]
@@ -115,6 +123,11 @@ impl Room for SkbRoom {
     }
 
     #[inline(always)]
+    fn clamp(&self, cpu: u32) {
+        clamp::gateway_clamp_tc(self.0.cast(), cpu);
+    }
+
+    #[inline(always)]
     fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
         translate_skb(self.0, judged, forwarding)
     }
@@ -140,6 +153,9 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
     let (judged, forwarding) = pool::scratch(cpu)?;
     let hop = pool::next_hop(cpu, forwarding.hop)?;
     let l3_offset = judged.packet.l3_offset as u32;
+    if clamp::is_due(judged, forwarding) {
+        room.clamp(cpu);
+    }
     if forwarding.forward == Forward::Dnat as u32 {
         room.translate(judged, forwarding)?;
         if forwarding.way == BY_STACK {

@@ -198,6 +198,7 @@ fn choose(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segmen
     forwarding.family = target.family as u32;
     forwarding.forward = pool.forward as u32;
     forwarding.port = pool.port as u32;
+    forwarding.mss = pool.mss as u32;
     let ip = if target.family == 6 { 40 } else { 20 };
     forwarding.outer_length = if pool.forward == Forward::L2 as u8 {
         0
