@@ -15,8 +15,9 @@ use crate::translate::{translate_frame, translate_skb};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_vlan_pop, bpf_xdp_adjust_head};
 use gateway_common::abi::NextHop;
-use gateway_common::image::Forward;
-use gateway_common::packet::protocol;
+use gateway_common::icmp_error::MTU_MIN_V6;
+use gateway_common::image::{Forward, MAX_TARGETS};
+use gateway_common::packet::{flags, protocol};
 use gateway_common::parse::Header;
 use gateway_common::parse::checksum::fold16;
 use gateway_common::target::{flow_label, source_port};
@@ -185,6 +186,20 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
     } else {
         ipv4(&bytes, judged, forwarding, length)
     }
+}
+
+/// Whether the stack may cut what is sent into fragments: an IPv4 header without don't-fragment. In an outer one
+/// that is given to IPv4 packets without it, and to IPv6 packets that no link of IPv6 may refuse (RFC 4213 3.2.2).
+#[inline(always)]
+pub fn may_be_cut(judged: &Judged, forwarding: &Forwarding, segment: u32) -> bool {
+    let inner = if judged.packet.family == 4 {
+        judged.packet.flags & flags::DONT_FRAGMENT == 0
+    } else {
+        segment <= MTU_MIN_V6
+    };
+    let translates = forwarding.forward == Forward::Dnat as u32;
+    let whole = forwarding.outer_length != 0 || translates && forwarding.hop < MAX_TARGETS as u32;
+    inner && forwarding.family == 4 && whole
 }
 
 /// The Ethernet header's addresses: the next hop's, or those that the packet came with where the stack
