@@ -14,6 +14,7 @@ pub mod icmp_error;
 pub mod image;
 pub mod limit;
 pub mod live;
+pub mod mss;
 pub mod packet;
 pub mod parse;
 pub mod path;

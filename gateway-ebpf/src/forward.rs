@@ -5,6 +5,7 @@
 //! 4.1 has it in normal mode. The UDP checksum is zero, over IPv6 as RFC 6935 and RFC 6936 allow for
 //! tunnels: the inner packet has its own.
 
+use crate::clamp;
 use crate::context;
 use crate::frame::Bytes;
 use crate::pipeline::Judged;
@@ -14,8 +15,9 @@ use crate::translate::{translate_frame, translate_skb};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_vlan_pop, bpf_xdp_adjust_head};
 use gateway_common::abi::NextHop;
-use gateway_common::image::Forward;
-use gateway_common::packet::protocol;
+use gateway_common::icmp_error::MTU_MIN_V6;
+use gateway_common::image::{Forward, MAX_TARGETS};
+use gateway_common::packet::{flags, protocol};
 use gateway_common::parse::Header;
 use gateway_common::parse::checksum::fold16;
 use gateway_common::target::{flow_label, source_port};
@@ -46,6 +48,8 @@ trait Room {
     fn make(&self, l3_offset: u32, ethertype: u16, forwarding: &Forwarding) -> bool;
     /// Exchanges addresses and ports.
     fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()>;
+    /// Holds the SYN that this CPU judges to what its pool allows.
+    fn clamp(&self, cpu: u32);
 }
 
 /// At XDP.
@@ -62,6 +66,11 @@ impl Room for XdpRoom {
         let more = l3_offset.wrapping_sub(ETHERNET).wrapping_sub(forwarding.outer_length);
         // SAFETY: the program's own context; the packet pointers are read anew afterwards.
         more == 0 || unsafe { bpf_xdp_adjust_head(self.0, more as i32) == 0 }
+    }
+
+    #[inline(always)]
+    fn clamp(&self, cpu: u32) {
+        clamp::gateway_clamp_xdp(self.0, cpu);
     }
 
     #[inline(always)]
@@ -115,6 +124,11 @@ impl Room for SkbRoom {
     }
 
     #[inline(always)]
+    fn clamp(&self, cpu: u32) {
+        clamp::gateway_clamp_tc(self.0.cast(), cpu);
+    }
+
+    #[inline(always)]
     fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
         translate_skb(self.0, judged, forwarding)
     }
@@ -140,6 +154,9 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
     let (judged, forwarding) = pool::scratch(cpu)?;
     let hop = pool::next_hop(cpu, forwarding.hop)?;
     let l3_offset = judged.packet.l3_offset as u32;
+    if clamp::is_due(judged, forwarding) {
+        room.clamp(cpu);
+    }
     if forwarding.forward == Forward::Dnat as u32 {
         room.translate(judged, forwarding)?;
         if forwarding.way == BY_STACK {
@@ -169,6 +186,20 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
     } else {
         ipv4(&bytes, judged, forwarding, length)
     }
+}
+
+/// Whether the stack may cut what is sent into fragments: an IPv4 header without don't-fragment. In an outer one
+/// that is given to IPv4 packets without it, and to IPv6 packets that no link of IPv6 may refuse (RFC 4213 3.2.2).
+#[inline(always)]
+pub fn may_be_cut(judged: &Judged, forwarding: &Forwarding, segment: u32) -> bool {
+    let inner = if judged.packet.family == 4 {
+        judged.packet.flags & flags::DONT_FRAGMENT == 0
+    } else {
+        segment <= MTU_MIN_V6
+    };
+    let translates = forwarding.forward == Forward::Dnat as u32;
+    let whole = forwarding.outer_length != 0 || translates && forwarding.hop < MAX_TARGETS as u32;
+    inner && forwarding.family == 4 && whole
 }
 
 /// The Ethernet header's addresses: the next hop's, or those that the packet came with where the stack

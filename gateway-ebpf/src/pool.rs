@@ -6,6 +6,7 @@
 
 use crate::classify;
 use crate::context;
+use crate::forward::may_be_cut;
 use crate::fragments;
 use crate::maps;
 use crate::owner;
@@ -21,9 +22,8 @@ use gateway_common::abi::{
 };
 use gateway_common::fragment;
 use gateway_common::hash::{finish, fold};
-use gateway_common::icmp_error::{MTU_MIN_V6, told_mtu};
+use gateway_common::icmp_error::told_mtu;
 use gateway_common::image::{Forward, HashOver, MAX_TARGETS, PoolEntry, TargetEntry};
-use gateway_common::packet::flags;
 use gateway_common::reason::Reason;
 use gateway_common::target::{element, hash};
 
@@ -198,6 +198,7 @@ fn choose(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segmen
     forwarding.family = target.family as u32;
     forwarding.forward = pool.forward as u32;
     forwarding.port = pool.port as u32;
+    forwarding.mss = pool.mss as u32;
     let ip = if target.family == 6 { 40 } else { 20 };
     forwarding.outer_length = if pool.forward == Forward::L2 as u8 {
         0
@@ -423,20 +424,6 @@ fn decide(judged: &mut Judged, forwarding: &mut Forwarding, hop: &NextHop, ifind
         forwarding.way = if hop.state == NextHopState::Reachable as u32 { DIRECT } else { BY_NEIGHBOUR };
         judged.verdict = if hop.ifindex == ifindex { Verdict::Tx as u32 } else { Verdict::Redirect as u32 };
     }
-}
-
-/// Whether the stack may cut what is sent into fragments: an IPv4 header without don't-fragment. In an outer one
-/// that is given to IPv4 packets without it, and to IPv6 packets that no link of IPv6 may refuse (RFC 4213 3.2.2).
-#[inline(always)]
-fn may_be_cut(judged: &Judged, forwarding: &Forwarding, segment: u32) -> bool {
-    let inner = if judged.packet.family == 4 {
-        judged.packet.flags & flags::DONT_FRAGMENT == 0
-    } else {
-        segment <= MTU_MIN_V6
-    };
-    let translates = forwarding.forward == Forward::Dnat as u32;
-    let whole = forwarding.outer_length != 0 || translates && forwarding.hop < MAX_TARGETS as u32;
-    inner && forwarding.family == 4 && whole
 }
 
 /// Whether the packet can be sent: to a neighbour, or by the kernel once it knows it. For an IPv6 packet as

@@ -171,6 +171,9 @@ fn transport(random: &mut Random, frame: Frame) -> Frame {
             let known = *random.pick(&TCP_FLAGS);
             let flags = if random.chance(1, 10) { random.bits() as u8 } else { known };
             let frame = frame.tcp(source, destination).tcp_with(flags, random.below(41));
+            let mss =
+                [&[1; 3][..random.below(4)], &[2, 4, random.bits() as u8 & 7, random.bits() as u8]].concat();
+            let frame = if random.chance(1, 3) { frame.tcp_options(&mss) } else { frame };
             let frame = frame.payload(length);
             if random.chance(1, 10) { frame.claim_data_offset(random.below(16) as u8) } else { frame }
         }

@@ -9,7 +9,7 @@ use crate::random::Random;
 use gateway_common::image::HashOver;
 use gateway_common::reason::Reason;
 use gateway_user::policy::{
-    Action, Default, Forward, Label, Malformed, OuterSource, Policy, Pool, Route, RouteLimit, Target,
+    Action, Default, Forward, Label, Malformed, Mss, OuterSource, Policy, Pool, Route, RouteLimit, Target,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -92,7 +92,8 @@ fn pool(random: &mut Random) -> Pool {
         targets.insert(format!("target-{i}"), Target { weight, ..Target::new(address) });
     }
     let hash = *random.pick(&[HashOver::FiveTuple, HashOver::Source, HashOver::SourceDestination]);
-    Pool { hash, ..Pool::new(forward, targets) }
+    let mss = *random.pick(&[None, None, Some(Mss::Way), Some(Mss::AtMost(536)), Some(Mss::AtMost(1_000))]);
+    Pool { hash, mss, ..Pool::new(forward, targets) }
 }
 
 /// Live members of this policy's labels, each once.

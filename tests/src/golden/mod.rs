@@ -12,6 +12,7 @@ mod labels;
 mod limits;
 mod malformed;
 mod matching;
+mod mss;
 mod owners;
 mod pools;
 mod rewriting;
@@ -246,6 +247,7 @@ pub fn rows() -> Vec<Row> {
         errors::rows(),
         fragments::rows(),
         owners::rows(),
+        mss::rows(),
     ]
     .concat()
 }

@@ -5,13 +5,14 @@
 //! Which element of a pool's table a packet has is the gateways' own agreement, and taken from them.
 
 use super::icmp_error::Trouble;
+use super::mss;
 use super::{Parsed, State};
 use crate::packet::checksum::internet;
 use gateway_common::image::HashOver;
 use gateway_common::packet::{Packet, address_of, flags};
 use gateway_common::reason::Reason;
 use gateway_common::target::{element, flow_label, hash, source_port};
-use gateway_user::policy::{Forward, Pool};
+use gateway_user::policy::{Forward, Mss, Pool};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -52,6 +53,8 @@ pub struct Forwarded {
     source: Option<IpAddr>,
     gue_port: Option<u16>,
     flow_hash: u64,
+    /// What the MSS of SYNs is held to.
+    mss: Option<u16>,
 }
 
 /// Why a packet goes nowhere.
@@ -112,7 +115,14 @@ pub(super) fn forwarded(
         let trouble = way.mtu.map(|mtu| Trouble::TooBig(mtu - outer));
         return Err(Stuck { reason: Reason::TooBig, trouble });
     }
+    let headers = if packet.source.is_ipv4() { 40 } else { 60 };
+    let mss = match pool.mss {
+        None => None,
+        Some(Mss::AtMost(most)) => Some(most),
+        Some(Mss::Way) => way.mtu.map(|mtu| (mtu - outer - headers) as u16),
+    };
     Ok(Forwarded {
+        mss,
         name: format!("{name}/{chosen}"),
         way,
         cut: !fits,
@@ -157,6 +167,9 @@ impl Forwarded {
         let inner_v4 = packet.source.is_ipv4();
         let mut inner = frame[packet.offset..].to_vec();
         count_down(&mut inner, inner_v4);
+        if let Some(most) = self.mss {
+            mss::lower(&mut inner, packet, most);
+        }
         let length = usize::from(packet.length);
         let mut out = match self.way.destination {
             Some(destination) if !self.cut => [destination, self.way.source].concat(),

@@ -15,6 +15,7 @@ mod judge;
 mod labels;
 mod limits;
 mod matching;
+mod mss;
 mod parse;
 mod quoted;
 mod rewrite;

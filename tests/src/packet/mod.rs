@@ -232,6 +232,15 @@ impl Frame {
         self
     }
 
+    /// TCP options, as they are.
+    #[must_use]
+    pub fn tcp_options(mut self, bytes: &[u8]) -> Frame {
+        if let Transport::Tcp { options, .. } = &mut self.transport {
+            *options = bytes.to_vec();
+        }
+        self
+    }
+
     /// UDP.
     #[must_use]
     pub fn udp(mut self, source: u16, destination: u16) -> Frame {
