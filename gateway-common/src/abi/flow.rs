@@ -5,8 +5,7 @@ use bytemuck::{Pod, Zeroable};
 /// A line of the per-CPU memo: the account of one flow, and what was decided for it.
 ///
 /// A flow lies in set `hash & mask` or in set `(hash >> 32) & mask` of its CPU's part, hash being
-/// [`crate::packet::FlowKey::hash`]. A line is one cache line and is all that an IPv4 packet touches;
-/// an IPv6 flow's addresses lie in [`super::maps::MEMO_ADDRESSES`] at the same element and way.
+/// [`crate::packet::FlowKey::hash`]. A line is one cache line; an IPv6 flow's addresses lie in [`super::maps::MEMO_ADDRESSES`] at the same element and way.
 ///
 /// A reader in user space copies the line (and addresses) and reads `stamp`, `key` and `first`
 /// again: the kernel sets `stamp` to 0 before it gives the line to another flow, and writes it
@@ -77,7 +76,7 @@ pub const MEMO_UNTIL: u32 = 1 << 27;
 pub const MEMO_RETURNS: u32 = 1 << 28;
 
 /// Ways of a memo set.
-pub const MEMO_WAYS: usize = 2;
+pub const MEMO_WAYS: usize = 4;
 
 /// A set of the memo.
 pub type MemoSet = [MemoLine; MEMO_WAYS];

@@ -63,7 +63,7 @@ pub const COUNTER_FIRST_ROUTE: u32 = 16;
 /// Counter slots for each CPU: every route that has a name, past ones included, keeps its own.
 pub const ROUTE_COUNTERS: usize = 131_072;
 /// Default of [`globals::MEMO_SETS`]: 12 MiB for each CPU, 131,072 flows.
-pub const MEMO_SETS_DEFAULT: u32 = 65_536;
+pub const MEMO_SETS_DEFAULT: u32 = 32_768;
 /// Lost-and-evicted counters for each CPU.
 pub const TELEMETRY_WORDS: usize = 32;
 /// Priority or mark that is not to be set.
