@@ -13,8 +13,8 @@ use crate::account::telemetry;
 use crate::maps;
 use crate::pipeline::Judged;
 use gateway_common::abi::{
-    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_UNTIL, MEMO_WAYS, MemoAddresses,
-    MemoLine, MemoSet, Telemetry, Verdict, ticks,
+    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MEMO_UNTIL, MEMO_WAYS,
+    MemoAddresses, MemoLine, MemoSet, Telemetry, Verdict, ticks,
 };
 use gateway_common::image::{ROUTE_EXTRA, RouteEntry};
 use gateway_common::live::FOR_EVER;
@@ -248,6 +248,20 @@ pub fn decide(line: *mut MemoLine, judged: &Judged, entry: &RouteEntry, validity
     line.priority = entry.priority;
     line.variant = validity.variant;
     store_stamp(line, validity.stamp);
+}
+
+/// Notes the target that the flow's packets go to, if the line still holds under `stamp`. With `only` the route
+/// says nothing beyond that.
+#[inline(always)]
+pub fn aim(line: *mut MemoLine, stamp: u32, slot: u32, only: bool) {
+    // SAFETY: as in `decide`.
+    let line = unsafe { &mut *line };
+    if line.stamp != stamp || line.decision & (MEMO_UNTIL | MEMO_RETURNS) != 0 {
+        return;
+    }
+    line.until = slot as u16;
+    let kept = if only { !MEMO_EXTRA } else { !0 };
+    line.decision = line.decision & kept | MEMO_TARGET;
 }
 
 #[inline(always)]

@@ -23,10 +23,10 @@ pub struct MemoLine {
     /// The packet variant that it was made for, see [`crate::classify::variant`].
     pub variant: u16,
     /// Until when it holds, in [`super::ticks`] (low 16 bits), if [`MEMO_UNTIL`] is set: a live member
-    /// of a label has a time to live.
+    /// of a label has a time to live. With [`MEMO_TARGET`] the slot of the flow's target.
     pub until: u16,
     /// Counter slot of the route in the low 24 bits; above them [`super::Verdict`], [`MEMO_EXTRA`],
-    /// [`MEMO_UNTIL`], [`MEMO_RETURNS`].
+    /// [`MEMO_UNTIL`], [`MEMO_RETURNS`], [`MEMO_TARGET`].
     pub decision: u32,
     /// skb mark, [`super::UNSET`] if none.
     pub mark: u32,
@@ -71,6 +71,9 @@ pub const MEMO_COUNTER: u32 = 0xff_ffff;
 pub const MEMO_EXTRA: u32 = 1 << 26;
 /// In [`MemoLine::decision`]: it holds until [`MemoLine::until`].
 pub const MEMO_UNTIL: u32 = 1 << 27;
+/// In [`MemoLine::decision`]: [`MemoLine::until`] is the slot of the target that the flow's packets go to, whose
+/// [`super::Path`] says how. Not of those with [`MEMO_UNTIL`].
+pub const MEMO_TARGET: u32 = 1 << 29;
 /// In [`MemoLine::decision`]: the sender is a target whose connections are tracked, so that the packet may be one's
 /// return half, which no route decides.
 pub const MEMO_RETURNS: u32 = 1 << 28;

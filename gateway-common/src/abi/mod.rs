@@ -16,8 +16,8 @@ mod report;
 mod track;
 
 pub use flow::{
-    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_UNTIL, MEMO_WAYS, MemoAddresses,
-    MemoLine, MemoSet, STAMP_ONCE,
+    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MEMO_UNTIL, MEMO_WAYS,
+    MemoAddresses, MemoLine, MemoSet, STAMP_ONCE,
 };
 pub use limit::{
     BANNED, Bucket, CONNECTION_SETS_DEFAULT, CONNECTION_WAYS, ConnectionEntry, ConnectionSet, KEYED_COUNT,
@@ -25,7 +25,9 @@ pub use limit::{
     LimitCount, OWNER_KEYED,
 };
 pub use names::{globals, maps, programs};
-pub use pool::{HOPS, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState, PathMtu};
+pub use pool::{
+    HOPS, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState, Path, PathMtu,
+};
 pub use report::{
     EventKind, METADATA_MAGIC, METADATA_SHIFT, Metadata, PacketEvent, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR,
     REDIRECT_PROXY,
