@@ -25,7 +25,7 @@ use gateway_common::target::{flow_label, source_port};
 /// Hop limit of the outer header (RFC 1700's default).
 const TTL: u32 = 64;
 /// Length of an Ethernet header, bytes.
-const ETHERNET: u32 = 14;
+pub const ETHERNET: u32 = 14;
 /// EtherTypes.
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
@@ -165,27 +165,44 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
     }
     count_down(&room.bytes(), judged, l3_offset)?;
     let ethernet = addresses(&room.bytes(), forwarding, hop)?;
-    let ethertype = |family: u32| if family == 6 { IPV6 } else { IPV4 };
     if !room.make(l3_offset, ethertype(judged.packet.family as u32), forwarding) {
         return None;
     }
     let outer = forwarding.outer_length != 0;
     let family = if outer { forwarding.family } else { judged.packet.family as u32 };
     let bytes = room.bytes();
-    let header = bytes.header::<14>(0)?;
-    header.put32::<0>(ethernet[0]);
-    header.put32::<4>(ethernet[1]);
-    header.put32::<8>(ethernet[2]);
-    header.put16::<12>(ethertype(family));
+    put_ethernet(&bytes, ethernet, family)?;
     if !outer {
         return Some(());
     }
-    let length = judged.packet.end.wrapping_sub(l3_offset).wrapping_add(forwarding.outer_length);
-    if family == 6 {
-        ipv6(&bytes, judged, forwarding, length)
-    } else {
-        ipv4(&bytes, judged, forwarding, length)
-    }
+    let outer = Outer {
+        source: forwarding.source,
+        target: forwarding.target,
+        family,
+        forward: forwarding.forward,
+        port: forwarding.port,
+        flow_hash: forwarding.flow_hash,
+        may_be_cut: forwarding.way == BY_STACK,
+        length: judged.packet.end.wrapping_sub(l3_offset).wrapping_add(forwarding.outer_length),
+    };
+    outer.write(&bytes, judged)
+}
+
+/// EtherType of a family.
+#[inline(always)]
+fn ethertype(family: u32) -> u16 {
+    if family == 6 { IPV6 } else { IPV4 }
+}
+
+/// Writes the Ethernet header of a packet of this family.
+#[inline(always)]
+pub fn put_ethernet(bytes: &Bytes, addresses: [u32; 3], family: u32) -> Option<()> {
+    let header = bytes.header::<14>(0)?;
+    header.put32::<0>(addresses[0]);
+    header.put32::<4>(addresses[1]);
+    header.put32::<8>(addresses[2]);
+    header.put16::<12>(ethertype(family));
+    Some(())
 }
 
 /// Whether the stack may cut what is sent into fragments: an IPv4 header without don't-fragment. In an outer one
@@ -215,7 +232,7 @@ fn addresses(bytes: &Bytes, forwarding: &Forwarding, hop: &NextHop) -> Option<[u
 
 /// Takes one off time to live or hop limit, which is above 1.
 #[inline(always)]
-fn count_down(bytes: &Bytes, judged: &Judged, l3_offset: u32) -> Option<()> {
+pub fn count_down(bytes: &Bytes, judged: &Judged, l3_offset: u32) -> Option<()> {
     let ip = bytes.header::<20>(l3_offset)?;
     if judged.packet.family == 6 {
         ip.put16::<6>(ip.be16::<6>().wrapping_sub(1));
@@ -235,66 +252,96 @@ fn traffic_class(judged: &Judged) -> u32 {
     if judged.dscp != 0 { judged.dscp & 0xfc | class & 3 } else { class }
 }
 
-/// What the outer IP header carries.
-#[inline(always)]
-fn carried(judged: &Judged, forwarding: &Forwarding) -> u32 {
-    if forwarding.forward == Forward::Gue as u32 {
-        protocol::UDP as u32
-    } else if judged.packet.family == 6 {
-        protocol::IPV6 as u32
-    } else {
-        protocol::IPV4 as u32
-    }
+/// What an outer header is made of.
+pub struct Outer {
+    pub source: [u64; 2],
+    pub target: [u64; 2],
+    /// Family of both.
+    pub family: u32,
+    /// [`Forward`].
+    pub forward: u32,
+    /// UDP destination port of [`Forward::Gue`].
+    pub port: u32,
+    /// The packet's hash, where the header tells flows apart: see [`tells_flows`].
+    pub flow_hash: u64,
+    /// Whether it may be cut into fragments.
+    pub may_be_cut: bool,
+    /// Length of the IP packet with it, bytes.
+    pub length: u32,
 }
 
-/// The outer IPv4 header; `length` is with it, bytes.
+/// Whether an outer header holds something of the packet's hash.
 #[inline(always)]
-fn ipv4(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding, length: u32) -> Option<()> {
-    let ip = bytes.header::<20>(ETHERNET)?;
-    let first = 0x4500_0000 | traffic_class(judged) << 16 | length & 0xffff;
-    let second = if forwarding.way == BY_STACK { 0 } else { DONT_FRAGMENT };
-    let third = TTL << 24 | carried(judged, forwarding) << 16;
-    let source = (forwarding.source[0] >> 32) as u32;
-    let destination = (forwarding.target[0] >> 32) as u32;
-    let halves = |word: u32| (word >> 16) + (word & 0xffff);
-    let sum = halves(first) + halves(second) + halves(third) + halves(source) + halves(destination);
-    ip.put32::<0>(first);
-    ip.put32::<4>(second);
-    ip.put32::<8>(third | !fold16(sum) as u32);
-    ip.put32::<12>(source);
-    ip.put32::<16>(destination);
-    if forwarding.forward == Forward::Gue as u32 {
-        return udp(bytes, forwarding, ETHERNET + 20, length.wrapping_sub(20));
-    }
-    Some(())
+pub fn tells_flows(family: u32, forward: u32) -> bool {
+    family == 6 || forward == Forward::Gue as u32
 }
 
-/// The outer IPv6 header; `length` is with it, bytes.
-#[inline(always)]
-fn ipv6(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding, length: u32) -> Option<()> {
-    let ip = bytes.header::<40>(ETHERNET)?;
-    let payload = length.wrapping_sub(40) & 0xffff;
-    ip.put32::<0>(0x6000_0000 | traffic_class(judged) << 20 | flow_label(forwarding.flow_hash));
-    ip.put32::<4>(payload << 16 | carried(judged, forwarding) << 8 | TTL);
-    ip.put32::<8>((forwarding.source[0] >> 32) as u32);
-    ip.put32::<12>(forwarding.source[0] as u32);
-    ip.put32::<16>((forwarding.source[1] >> 32) as u32);
-    ip.put32::<20>(forwarding.source[1] as u32);
-    ip.put32::<24>((forwarding.target[0] >> 32) as u32);
-    ip.put32::<28>(forwarding.target[0] as u32);
-    ip.put32::<32>((forwarding.target[1] >> 32) as u32);
-    ip.put32::<36>(forwarding.target[1] as u32);
-    if forwarding.forward == Forward::Gue as u32 {
-        return udp(bytes, forwarding, ETHERNET + 40, payload);
+impl Outer {
+    /// Writes it behind the Ethernet header.
+    #[inline(always)]
+    pub fn write(&self, bytes: &Bytes, judged: &Judged) -> Option<()> {
+        if self.family == 6 { self.ipv6(bytes, judged) } else { self.ipv4(bytes, judged) }
     }
-    Some(())
-}
 
-/// The outer UDP header; `length` is with it, bytes.
-#[inline(always)]
-fn udp(bytes: &Bytes, forwarding: &Forwarding, offset: u32, length: u32) -> Option<()> {
-    let udp = bytes.header::<8>(offset)?;
-    udp.put32::<0>((source_port(forwarding.flow_hash) as u32) << 16 | forwarding.port & 0xffff);
-    udp.put32::<4>(length << 16);
-    Some(())
+    /// What the outer IP header carries.
+    #[inline(always)]
+    fn carried(&self, judged: &Judged) -> u32 {
+        if self.forward == Forward::Gue as u32 {
+            protocol::UDP as u32
+        } else if judged.packet.family == 6 {
+            protocol::IPV6 as u32
+        } else {
+            protocol::IPV4 as u32
+        }
+    }
+
+    #[inline(always)]
+    fn ipv4(&self, bytes: &Bytes, judged: &Judged) -> Option<()> {
+        let ip = bytes.header::<20>(ETHERNET)?;
+        let first = 0x4500_0000 | traffic_class(judged) << 16 | self.length & 0xffff;
+        let second = if self.may_be_cut { 0 } else { DONT_FRAGMENT };
+        let third = TTL << 24 | self.carried(judged) << 16;
+        let source = (self.source[0] >> 32) as u32;
+        let destination = (self.target[0] >> 32) as u32;
+        let halves = |word: u32| (word >> 16) + (word & 0xffff);
+        let sum = halves(first) + halves(second) + halves(third) + halves(source) + halves(destination);
+        ip.put32::<0>(first);
+        ip.put32::<4>(second);
+        ip.put32::<8>(third | !fold16(sum) as u32);
+        ip.put32::<12>(source);
+        ip.put32::<16>(destination);
+        if self.forward == Forward::Gue as u32 {
+            return self.udp(bytes, ETHERNET + 20, self.length.wrapping_sub(20));
+        }
+        Some(())
+    }
+
+    #[inline(always)]
+    fn ipv6(&self, bytes: &Bytes, judged: &Judged) -> Option<()> {
+        let ip = bytes.header::<40>(ETHERNET)?;
+        let payload = self.length.wrapping_sub(40) & 0xffff;
+        ip.put32::<0>(0x6000_0000 | traffic_class(judged) << 20 | flow_label(self.flow_hash));
+        ip.put32::<4>(payload << 16 | self.carried(judged) << 8 | TTL);
+        ip.put32::<8>((self.source[0] >> 32) as u32);
+        ip.put32::<12>(self.source[0] as u32);
+        ip.put32::<16>((self.source[1] >> 32) as u32);
+        ip.put32::<20>(self.source[1] as u32);
+        ip.put32::<24>((self.target[0] >> 32) as u32);
+        ip.put32::<28>(self.target[0] as u32);
+        ip.put32::<32>((self.target[1] >> 32) as u32);
+        ip.put32::<36>(self.target[1] as u32);
+        if self.forward == Forward::Gue as u32 {
+            return self.udp(bytes, ETHERNET + 40, payload);
+        }
+        Some(())
+    }
+
+    /// `length` is with it, bytes.
+    #[inline(always)]
+    fn udp(&self, bytes: &Bytes, offset: u32, length: u32) -> Option<()> {
+        let udp = bytes.header::<8>(offset)?;
+        udp.put32::<0>((source_port(self.flow_hash) as u32) << 16 | self.port & 0xffff);
+        udp.put32::<4>(length << 16);
+        Some(())
+    }
 }

@@ -14,7 +14,7 @@ use aya_ebpf::macros::btf_map;
 use gateway_common::abi::{
     Bucket, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FlowRecord, FragmentSet,
     INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS,
-    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, PacketEvent, PathMtu,
+    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, PacketEvent, Path, PathMtu,
     ReasonCount, ReturnSet, TagSet, TargetCount, TargetState, Tracked,
 };
 use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
@@ -127,6 +127,11 @@ pub static OWN_ADDRESSES: Array<OwnAddresses, MAX_INTERFACES, MAPPED> = Array::n
 /// Writer: kernel. Every target has a place; two clients with one place take turns.
 #[btf_map]
 pub static NEXT_HOPS: Array<NextHop, 1, MAPPED> = Array::new();
+
+/// All that packets for a target are sent with, by CPU and the target's slot: see [`crate::express`]. Writer:
+/// kernel. Every target has a place.
+#[btf_map]
+pub static PATHS: Array<Path, 1, MAPPED> = Array::new();
 
 /// Whom packets for a target go to while its link-layer address is not known, by the target's slot: tc may
 /// run on another CPU than XDP. Writer: kernel, any CPU, the last one wins.

@@ -10,6 +10,7 @@
 use crate::act::{SkbFrame, XdpFrame};
 use crate::classify;
 use crate::context;
+use crate::express;
 use crate::maps;
 use crate::pipeline::{Hook, Judged};
 use crate::police;
@@ -143,6 +144,7 @@ fn learn(cpu: u32) -> Option<()> {
     }
     // Asked for anew by the next packet.
     hop.state = NextHopState::Unknown as u32;
+    express::forget(cpu, slot);
     Some(())
 }
 

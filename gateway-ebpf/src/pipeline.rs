@@ -4,7 +4,7 @@ use crate::account::{Account, telemetry};
 use crate::memo::Validity;
 use crate::pool::RETURNS;
 use crate::track::{FOLLOWS, gateway_return};
-use crate::{account, classify, event, fragments, keyed, maps, memo, owner, police, pool};
+use crate::{account, classify, event, express, fragments, keyed, maps, memo, owner, police, pool};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
 use bytemuck::{Pod, Zeroable};
@@ -13,7 +13,7 @@ use core::ptr::null_mut;
 use gateway_common::abi::{
     ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, ACTIVE_POOLS, ACTIVE_TRACKS, CONTROL_FLOWS, COUNTER_DEFAULT,
     COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, EventKind, INTERFACE_LOOPBACK, Interface,
-    MEMO_EXTRA, MEMO_RETURNS, MemoLine, STAMP_ONCE, Telemetry, UNSET, Verdict, ticks,
+    MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MemoLine, STAMP_ONCE, Telemetry, UNSET, Verdict, ticks,
 };
 use gateway_common::image::ROUTE_PER_LABEL;
 use gateway_common::live::FOR_EVER;
@@ -32,6 +32,8 @@ static MEMO_SEED: Global<u64> = Global::new(0);
 pub trait Hook: Frame {
     /// `gateway_common::abi::Hook`.
     const HOOK: u32;
+    /// Whether it is XDP.
+    const IS_XDP: bool = Self::HOOK == gateway_common::abi::Hook::Xdp as u32;
     /// Verifies the checksums of the packet that this CPU judges, if that can be done here; 0 if they
     /// are right, else the [`Reason`].
     fn wrong_checksum(&self, cpu: u32) -> u32;
@@ -75,8 +77,6 @@ pub struct Judged {
     pub pool: u32,
     /// Class of the sender's labels, where the packet was classified.
     pub label_class: u32,
-    /// Until when the classification holds, in ticks, where the packet was classified.
-    pub until: u32,
     /// 1: the memo did not know the flow.
     pub new_flow: u32,
     /// 1: the route's entry says more than the memo's line.
@@ -85,6 +85,8 @@ pub struct Judged {
     pub returns: u32,
     /// Port of the socket that it is handed to, 0 if none.
     pub proxy: u32,
+    /// Slot of the target that the memo knows of the packet's flow, 0 if none.
+    pub target: u32,
     /// What the packet set off, [`EventKind`]; 0 if nothing.
     pub event_kind: u32,
     /// The limit's slot.
@@ -113,8 +115,8 @@ pub struct Judged {
     pub owner: u64,
     /// What the sender of a packet that is too big is told, bytes.
     pub told_mtu: u32,
-    /// Zero.
-    pub reserved2: u32,
+    /// Until when the classification holds, in ticks, where the packet was classified.
+    pub until: u32,
     /// When this CPU's bucket of ICMP errors is full again; kept between packets.
     pub errors_full_at: u64,
 }
@@ -190,6 +192,7 @@ impl Judged {
         self.mark = UNSET;
         self.priority = UNSET;
         self.extra = 0;
+        self.target = 0;
         self.pool = RETURNS;
     }
 
@@ -223,6 +226,10 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     if judged.returns != 0 && gateway_return(cpu) == FOLLOWS {
         judged.follow_back();
     }
+    if judged.target != 0 && !(H::IS_XDP && express::holds(judged, hook.segment(judged))) {
+        judged.target = 0;
+        judged.extra = MEMO_EXTRA;
+    }
     if judged.extra != 0 {
         if active & ACTIVE_PER_SOURCE != 0 {
             keyed::expect(control, judged);
@@ -238,8 +245,13 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
         && !line.is_null()
         && owner::is_error(judged)
         && owner::find(hook, interface, judged);
-    if judged.pool != 0 {
+    if judged.target != 0 {
+        express::run(interface, judged);
+    } else if judged.pool != 0 {
         pool::run(hook, interface, judged);
+        if H::IS_XDP && judged.pool != 0 && !of_owner {
+            express::learn(line, judged);
+        }
     }
     if of_owner {
         owner::restore(judged);
@@ -250,7 +262,8 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
         if judged.pool == RETURNS {
             account::target_returned(cpu, pool::slot(cpu), judged.length);
         } else {
-            account::target(cpu, pool::slot(cpu), judged.length);
+            let slot = if judged.target != 0 { judged.target } else { pool::slot(cpu) };
+            account::target(cpu, slot, judged.length);
         }
     }
     if judged.reason != 0 {
@@ -355,6 +368,7 @@ fn route(interface: &Interface, judged: &mut Judged) -> *mut MemoLine {
     judged.counter = decided.counter();
     judged.route = decided.route as u32;
     judged.extra = decided.decision & MEMO_EXTRA;
+    judged.target = if decided.decision & MEMO_TARGET != 0 { decided.until as u32 } else { 0 };
     judged.returns = decided.decision & MEMO_RETURNS;
     judged.verdict = decided.verdict() as u32;
     judged.mark = decided.mark;

@@ -208,6 +208,7 @@ fn every_maps_value_is_one_that_is_compared() -> Result<()> {
         (maps::CONNECTIONS, "ConnectionEntry"),
         (maps::TARGETS, "TargetCount"),
         (maps::NEXT_HOPS, "NextHop"),
+        (maps::PATHS, "Path"),
         (maps::NEIGHBOURS, "Neighbour"),
         (maps::TARGET_STATES, "TargetState"),
         (maps::TRACK_TAGS, "u64"),

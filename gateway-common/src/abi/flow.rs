@@ -5,8 +5,7 @@ use bytemuck::{Pod, Zeroable};
 /// A line of the per-CPU memo: the account of one flow, and what was decided for it.
 ///
 /// A flow lies in set `hash & mask` or in set `(hash >> 32) & mask` of its CPU's part, hash being
-/// [`crate::packet::FlowKey::hash`]. A line is one cache line and is all that an IPv4 packet touches;
-/// an IPv6 flow's addresses lie in [`super::maps::MEMO_ADDRESSES`] at the same element and way.
+/// [`crate::packet::FlowKey::hash`]. A line is one cache line; an IPv6 flow's addresses lie in [`super::maps::MEMO_ADDRESSES`] at the same element and way.
 ///
 /// A reader in user space copies the line (and addresses) and reads `stamp`, `key` and `first`
 /// again: the kernel sets `stamp` to 0 before it gives the line to another flow, and writes it
@@ -24,10 +23,10 @@ pub struct MemoLine {
     /// The packet variant that it was made for, see [`crate::classify::variant`].
     pub variant: u16,
     /// Until when it holds, in [`super::ticks`] (low 16 bits), if [`MEMO_UNTIL`] is set: a live member
-    /// of a label has a time to live.
+    /// of a label has a time to live. With [`MEMO_TARGET`] the slot of the flow's target.
     pub until: u16,
     /// Counter slot of the route in the low 24 bits; above them [`super::Verdict`], [`MEMO_EXTRA`],
-    /// [`MEMO_UNTIL`], [`MEMO_RETURNS`].
+    /// [`MEMO_UNTIL`], [`MEMO_RETURNS`], [`MEMO_TARGET`].
     pub decision: u32,
     /// skb mark, [`super::UNSET`] if none.
     pub mark: u32,
@@ -72,12 +71,15 @@ pub const MEMO_COUNTER: u32 = 0xff_ffff;
 pub const MEMO_EXTRA: u32 = 1 << 26;
 /// In [`MemoLine::decision`]: it holds until [`MemoLine::until`].
 pub const MEMO_UNTIL: u32 = 1 << 27;
+/// In [`MemoLine::decision`]: [`MemoLine::until`] is the slot of the target that the flow's packets go to, whose
+/// [`super::Path`] says how. Not of those with [`MEMO_UNTIL`].
+pub const MEMO_TARGET: u32 = 1 << 29;
 /// In [`MemoLine::decision`]: the sender is a target whose connections are tracked, so that the packet may be one's
 /// return half, which no route decides.
 pub const MEMO_RETURNS: u32 = 1 << 28;
 
 /// Ways of a memo set.
-pub const MEMO_WAYS: usize = 2;
+pub const MEMO_WAYS: usize = 4;
 
 /// A set of the memo.
 pub type MemoSet = [MemoLine; MEMO_WAYS];

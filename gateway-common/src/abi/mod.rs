@@ -16,8 +16,8 @@ mod report;
 mod track;
 
 pub use flow::{
-    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_UNTIL, MEMO_WAYS, MemoAddresses,
-    MemoLine, MemoSet, STAMP_ONCE,
+    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MEMO_UNTIL, MEMO_WAYS,
+    MemoAddresses, MemoLine, MemoSet, STAMP_ONCE,
 };
 pub use limit::{
     BANNED, Bucket, CONNECTION_SETS_DEFAULT, CONNECTION_WAYS, ConnectionEntry, ConnectionSet, KEYED_COUNT,
@@ -25,7 +25,9 @@ pub use limit::{
     LimitCount, OWNER_KEYED,
 };
 pub use names::{globals, maps, programs};
-pub use pool::{HOPS, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState, PathMtu};
+pub use pool::{
+    HOPS, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState, Path, PathMtu,
+};
 pub use report::{
     EventKind, METADATA_MAGIC, METADATA_SHIFT, Metadata, PacketEvent, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR,
     REDIRECT_PROXY,
@@ -63,7 +65,7 @@ pub const COUNTER_FIRST_ROUTE: u32 = 16;
 /// Counter slots for each CPU: every route that has a name, past ones included, keeps its own.
 pub const ROUTE_COUNTERS: usize = 131_072;
 /// Default of [`globals::MEMO_SETS`]: 12 MiB for each CPU, 131,072 flows.
-pub const MEMO_SETS_DEFAULT: u32 = 65_536;
+pub const MEMO_SETS_DEFAULT: u32 = 32_768;
 /// Lost-and-evicted counters for each CPU.
 pub const TELEMETRY_WORDS: usize = 32;
 /// Priority or mark that is not to be set.

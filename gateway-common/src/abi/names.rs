@@ -44,6 +44,8 @@ pub mod maps {
     pub const TARGETS: &str = "TARGETS";
     /// `Array<NextHop>`, mapped, element `cpu * HOPS + i`, see [`super::super::HOPS`]. Writer: kernel.
     pub const NEXT_HOPS: &str = "NEXT_HOPS";
+    /// `Array<Path>`, mapped, element as in [`TARGETS`]. Writer: kernel.
+    pub const PATHS: &str = "PATHS";
     /// `Array<Neighbour>`, mapped, by target slot. Writer: kernel.
     pub const NEIGHBOURS: &str = "NEIGHBOURS";
     /// By CPU, of a type of the kernel's own. Writer: kernel.

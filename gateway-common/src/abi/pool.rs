@@ -47,6 +47,36 @@ pub struct NextHop {
     pub reserved: [u32; 3],
 }
 
+/// All that a packet for a target is sent with, made once for many: an element of [`super::maps::PATHS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Path {
+    /// Source of the outer header, as [`crate::packet::Address`].
+    pub source: [u64; 2],
+    /// The target's address.
+    pub target: [u64; 2],
+    /// As [`NextHop::ethernet`].
+    pub ethernet: [u32; 3],
+    /// The stamp of the policy that says so, see [`super::Control::active`]; 0: there is none.
+    pub stamp: u32,
+    /// As [`NextHop::until`].
+    pub until: u32,
+    /// The interface that the packet leaves by.
+    pub ifindex: u32,
+    /// Longest IP packet that the way takes, bytes; 65,535 where it is not known.
+    pub mtu: u16,
+    /// UDP destination port of [`Forward::Gue`](crate::image::Forward).
+    pub port: u16,
+    /// [`Forward`](crate::image::Forward).
+    pub forward: u8,
+    /// Family of the target's address, 4 or 6.
+    pub family: u8,
+    /// Bytes that are put in front of the IP packet.
+    pub outer_length: u8,
+    /// [`NEXT_HOP_XDP_FRAMES`].
+    pub flags: u8,
+}
+
 /// Longest time for which a next hop is ever remembered, jiffies: [`NEXT_HOP_EVERY_NS`] at 1,000 of them a
 /// second, and to spare.
 const NEXT_HOP_JIFFIES_MAX: u32 = 1_024;
@@ -57,9 +87,24 @@ impl NextHop {
     #[inline(always)]
     #[must_use]
     pub const fn holds(&self, now: u32) -> bool {
-        let left = self.until.wrapping_sub(now);
-        self.state != NextHopState::Unknown as u32 && left != 0 && left <= NEXT_HOP_JIFFIES_MAX
+        self.state != NextHopState::Unknown as u32 && is_before(now, self.until)
     }
+}
+
+impl Path {
+    /// Whether it holds at `now`, as [`NextHop::holds`], under a policy's stamp.
+    #[inline(always)]
+    #[must_use]
+    pub const fn holds(&self, now: u32, stamp: u32) -> bool {
+        self.stamp == stamp && is_before(now, self.until)
+    }
+}
+
+/// Whether `now` is before `until`, and not long after it.
+#[inline(always)]
+const fn is_before(now: u32, until: u32) -> bool {
+    let left = until.wrapping_sub(now);
+    left != 0 && left <= NEXT_HOP_JIFFIES_MAX
 }
 
 /// Elements of [`super::maps::NEXT_HOPS`] for each CPU: one for each target slot, and behind them as many for
@@ -101,6 +146,7 @@ pub struct PathMtu {
 const _: () = {
     assert!(size_of::<PathMtu>() == 32);
     assert!(size_of::<NextHop>() == 64);
+    assert!(size_of::<Path>() == 64);
     assert!(size_of::<Neighbour>() == 32);
 };
 

@@ -3,6 +3,7 @@
 use super::{by_neighbour, egress, verdict, way};
 use crate::account::telemetry;
 use crate::classify::generation;
+use crate::express::{self, EXPRESS};
 use crate::forward::gateway_forward_xdp;
 use crate::frame::{Bytes, Checked};
 use crate::icmp_error;
@@ -130,6 +131,21 @@ impl XdpFrame {
         code
     }
 
+    /// Writes what a packet with a path is sent in, and sends it.
+    #[inline(always)]
+    fn send_by_path(&self, interface: &Interface, judged: &mut Judged) -> u32 {
+        let path = express::path(judged);
+        let Some(path) = path.filter(|path| express::write(self.context, judged, path).is_some()) else {
+            judged.refuse(Reason::NoRoom);
+            return xdp_action::XDP_DROP;
+        };
+        if path.ifindex == interface.ifindex {
+            return self.send_back(interface, judged);
+        }
+        let xdp_frames = path.flags as u32 & NEXT_HOP_XDP_FRAMES != 0;
+        self.send_out(interface, path.ifindex, xdp_frames, judged)
+    }
+
     /// Passes the frame with an order for tc to send it out, or to hand it over.
     #[inline(always)]
     fn send_by_tc(&self, redirect: u32, judged: &mut Judged) -> u32 {
@@ -228,6 +244,7 @@ impl Hook for XdpFrame {
         }
         match verdict(judged) {
             Verdict::Drop => self.drop(interface, judged),
+            _ if judged.pool == EXPRESS => self.send_by_path(interface, judged),
             _ if judged.pool != 0 => self.forward(interface, judged),
             Verdict::Pass => self.pass(judged),
             Verdict::Tx => {

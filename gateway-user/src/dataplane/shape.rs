@@ -6,7 +6,7 @@ use aya::maps::{MapData, MapType};
 use gateway_common::abi::{
     ARENA_LINES_MAX, Bucket, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FragmentSet, HOPS,
     INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS,
-    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, PathMtu, REASONS_PER_CPU,
+    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, Path, PathMtu, REASONS_PER_CPU,
     ROUTE_COUNTERS, ReasonCount, ReturnSet, STATS_PER_CPU, TELEMETRY_WORDS, TRACK_WAYS, TagSet, TargetCount,
     TargetState, Tracked, maps,
 };
@@ -51,7 +51,7 @@ pub(super) struct Shape {
 }
 
 /// Every map that outlives a program; the scratch memory is each program's own.
-pub(super) const SHAPES: [Shape; 28] = [
+pub(super) const SHAPES: [Shape; 29] = [
     array::<Control>(maps::CONTROL, Elements::Fixed(1)),
     array::<Line>(maps::ARENA, Elements::Arena),
     array::<Interface>(maps::INTERFACES, Elements::Fixed(INTERFACE_INDEX_SPACE as u32)),
@@ -78,6 +78,7 @@ pub(super) const SHAPES: [Shape; 28] = [
     array::<OwnAddresses>(maps::OWN_ADDRESSES, Elements::Fixed(MAX_INTERFACES as u32)),
     array::<Neighbour>(maps::NEIGHBOURS, Elements::Fixed(MAX_TARGETS as u32)),
     array::<NextHop>(maps::NEXT_HOPS, Elements::PerCpu(HOPS as u32)),
+    array::<Path>(maps::PATHS, Elements::PerCpu(MAX_TARGETS as u32)),
     Shape { name: maps::FLOWS, value_size: 0, elements: Elements::Ring },
     Shape { name: maps::EVENTS, value_size: 0, elements: Elements::Ring },
 ];

@@ -1,0 +1,164 @@
+//! The short way of packets for a pool's target, at XDP: the memo's line names the target, and a line of
+//! [`maps::PATHS`] holds all that they are sent with.
+//!
+//! It is for what most packets are. What is not like that (a SYN, a fragment, a packet without hops or too long
+//! for the way; a way that is to be asked for again; a new policy; a pool that translates) goes the whole way in
+//! [`crate::pool`], which alone decides, and of which this is the memory.
+
+use crate::classify;
+use crate::forward::{ETHERNET, Outer, count_down, put_ethernet, tells_flows};
+use crate::frame::Bytes;
+use crate::maps;
+use crate::memo;
+use crate::pipeline::Judged;
+use crate::pool::{self, DIRECT, Forwarding, RETURNS};
+use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_xdp_adjust_head};
+use gateway_common::abi::{Control, Interface, MemoLine, Path, Verdict};
+use gateway_common::image::{Forward, HashOver, MAX_TARGETS};
+use gateway_common::packet::{Packet, flags};
+use gateway_common::target::hash;
+
+/// In [`Judged::pool`]: the packet is sent by the [`Path`] of [`Judged::target`].
+pub const EXPRESS: u32 = RETURNS - 1;
+
+/// What [`gateway_keep_path`] says beside the slot: the route says nothing beyond its pool.
+const ONLY: u32 = 1 << 31;
+const _: () = assert!(MAX_TARGETS <= 1 << 16);
+
+const SYN: u8 = 2;
+
+/// The path to a target.
+#[inline(always)]
+fn path_to(cpu: u32, slot: u32) -> Option<*mut Path> {
+    maps::PATHS.get_ptr_mut(cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1)))
+}
+
+/// The path to the packet's target.
+#[inline(always)]
+pub fn path(judged: &Judged) -> Option<&'static Path> {
+    // SAFETY: a live element of PATHS, written on this CPU only, and not while this is held.
+    path_to(judged.cpu, judged.target).map(|path| unsafe { &*path })
+}
+
+/// Whether of this kind of packet every one of a flow has the same target and the same way.
+#[inline(always)]
+fn is_plain(packet: &Packet) -> bool {
+    packet.flags & (flags::FIRST_FRAGMENT | flags::LATER_FRAGMENT) == 0
+        && packet.tcp_flags & SYN == 0
+        && packet.ttl > 1
+}
+
+/// Whether the packet, whose flow has a target, can be sent by its path. `segment` is the longest IP packet in
+/// it, bytes.
+#[inline(always)]
+pub fn holds(judged: &Judged, segment: u32) -> bool {
+    let Some(path) = path(judged) else { return false };
+    // SAFETY: a helper without arguments. The verifier turns it into a load.
+    let now = unsafe { bpf_jiffies64() } as u32;
+    is_plain(&judged.packet)
+        && path.holds(now, Control::stamp_of(judged.active))
+        && segment.wrapping_add(path.outer_length as u32) <= path.mtu as u32
+}
+
+/// Puts the packet to its path, if nothing has answered or dropped it.
+#[inline(always)]
+pub fn run(interface: &Interface, judged: &mut Judged) {
+    if judged.verdict != Verdict::Redirect as u32 {
+        judged.pool = 0;
+        return;
+    }
+    judged.pool = EXPRESS;
+    if path(judged).is_some_and(|path| path.ifindex == interface.ifindex) {
+        judged.verdict = Verdict::Tx as u32;
+    }
+}
+
+/// Keeps in mind how this packet went the whole way, for those that follow.
+#[inline(always)]
+pub fn learn(line: *mut MemoLine, judged: &Judged) {
+    let is_sent = judged.verdict == Verdict::Tx as u32 || judged.verdict == Verdict::Redirect as u32;
+    if !is_sent || judged.pool == RETURNS || !is_plain(&judged.packet) || line.is_null() {
+        return;
+    }
+    let stateless = |found: &&Forwarding| found.forward != Forward::Dnat as u32 && found.way == DIRECT;
+    if maps::FORWARDING.get(judged.cpu).filter(stateless).is_none() {
+        return;
+    }
+    let learned = gateway_keep_path(judged.cpu);
+    if learned != 0 {
+        memo::aim(line, Control::stamp_of(judged.active), learned, learned & ONLY != 0);
+    }
+}
+
+/// Has the way to a target looked at again by the next packet.
+#[inline(always)]
+pub fn forget(cpu: u32, slot: u32) {
+    if let Some(path) = path_to(cpu, slot) {
+        // SAFETY: a live element of PATHS, written on this CPU only.
+        unsafe { (*path).stamp = 0 };
+    }
+}
+
+/// Writes the path that this CPU's packet goes: its target's slot, with [`ONLY`], or 0 where there is none. A
+/// global function, see [`classify::gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_keep_path(cpu: u32) -> u32 {
+    let Some((judged, forwarding)) = pool::scratch(cpu) else { return 0 };
+    let (Some(hop), Some(path)) = (pool::next_hop(cpu, forwarding.hop), path_to(cpu, forwarding.slot)) else {
+        return 0;
+    };
+    let Some(route) = classify::entry(judged, judged.route) else { return 0 };
+    // SAFETY: a live element of PATHS, written on this CPU only.
+    let path = unsafe { &mut *path };
+    let only = route.limits[0] | route.syn_cookies | route.dscp as u16 == 0;
+    let learned = if only { forwarding.slot | ONLY } else { forwarding.slot };
+    let stamp = Control::stamp_of(judged.active);
+    if path.stamp == stamp && path.until == hop.until {
+        return learned;
+    }
+    path.source = forwarding.source;
+    path.target = forwarding.target;
+    path.ethernet = hop.ethernet;
+    path.stamp = stamp;
+    path.until = hop.until;
+    path.ifindex = hop.ifindex;
+    path.mtu = if hop.mtu == 0 || hop.mtu > u16::MAX as u32 { u16::MAX } else { hop.mtu as u16 };
+    path.port = forwarding.port as u16;
+    path.forward = forwarding.forward as u8;
+    path.family = forwarding.family as u8;
+    path.outer_length = forwarding.outer_length as u8;
+    path.flags = hop.flags as u8;
+    learned
+}
+
+/// Writes what the packet is sent in. The same as [`crate::forward`] does, of which it shares the parts.
+#[inline(always)]
+pub fn write(context: *mut xdp_md, judged: &Judged, path: &Path) -> Option<()> {
+    let packet = &judged.packet;
+    let (l3_offset, outer_length) = (packet.l3_offset as u32, path.outer_length as u32);
+    count_down(&Bytes::of_xdp(context), judged, l3_offset)?;
+    let more = l3_offset.wrapping_sub(ETHERNET).wrapping_sub(outer_length);
+    // SAFETY: the program's own context; the packet pointers are read anew afterwards.
+    if more != 0 && unsafe { bpf_xdp_adjust_head(context, more as i32) } != 0 {
+        return None;
+    }
+    let bytes = Bytes::of_xdp(context);
+    if outer_length == 0 {
+        return put_ethernet(&bytes, path.ethernet, packet.family as u32);
+    }
+    let (family, forward) = (path.family as u32, path.forward as u32);
+    put_ethernet(&bytes, path.ethernet, family)?;
+    let outer = Outer {
+        source: path.source,
+        target: path.target,
+        family,
+        forward,
+        port: path.port as u32,
+        flow_hash: if tells_flows(family, forward) { hash(HashOver::FiveTuple as u8, packet) } else { 0 },
+        may_be_cut: false,
+        length: packet.end.wrapping_sub(l3_offset).wrapping_add(outer_length),
+    };
+    outer.write(&bytes, judged)
+}
