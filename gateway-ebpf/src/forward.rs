@@ -8,10 +8,11 @@
 use crate::clamp;
 use crate::context;
 use crate::frame::Bytes;
+use crate::maps;
 use crate::pipeline::Judged;
 use crate::pool::{self, BY_STACK, DIRECT, Forwarding};
 use crate::rewrite::changed;
-use crate::translate::{translate_frame, translate_skb};
+use crate::translate::{translate_error, translate_frame, translate_skb};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_vlan_pop, bpf_xdp_adjust_head};
 use gateway_common::abi::NextHop;
@@ -158,7 +159,11 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
         room.clamp(cpu);
     }
     if forwarding.forward == Forward::Dnat as u32 {
-        room.translate(judged, forwarding)?;
+        if forwarding.related != 0 {
+            translate_error(&room.bytes(), judged, maps::ABOUT.get(cpu)?, forwarding)?;
+        } else {
+            room.translate(judged, forwarding)?;
+        }
         if forwarding.way == BY_STACK {
             return Some(());
         }

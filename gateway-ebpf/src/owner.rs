@@ -3,9 +3,12 @@
 //! One about what a target answered to a client is addressed to the service, as the answer's source, and
 //! belongs to the target that gave it: what it quotes is turned round into a packet of the client, which is
 //! classified and put to its pool; that packet's way is the error's. One about the packet that a client's was
-//! wrapped in is addressed to this node, and tells the MTU of the path to a target.
+//! wrapped in is addressed to this node, and tells the MTU of the path to a target. One about a packet of a
+//! tracked connection, of either side, goes where that connection's packets go, and what it quotes is translated
+//! with it (RFC 5508 4.2).
 //!
-//! An error is looked at once its own route has let it pass.
+//! An error is looked at once its own route has let it pass, or if no route names it: a connection's errors need no
+//! route any more than its answers do.
 
 use crate::act::{SkbFrame, XdpFrame};
 use crate::classify;
@@ -15,16 +18,18 @@ use crate::maps;
 use crate::pipeline::{Hook, Judged};
 use crate::police;
 use crate::pool;
+use crate::track::{FOLLOWS, gateway_related};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::bpf_jiffies64;
 use bytemuck::{Pod, Zeroable};
-use gateway_common::abi::{Control, Interface, NextHopState, PathMtu, Verdict, ticks};
+use gateway_common::abi::{ACTIVE_TRACKS, Control, Interface, NextHopState, PathMtu, Verdict, ticks};
 use gateway_common::fragment::units;
 use gateway_common::image::{Forward, MAX_TARGETS};
 use gateway_common::packet::Packet;
 use gateway_common::parse::Frame;
 use gateway_common::parse::quoted::{self, Quoted, parse, tells_mtu, turn};
 use gateway_common::path::{self, FOR_UNITS};
+use gateway_common::reason::Reason;
 
 /// An ICMP error and what it quotes. It lies in a map, see [`maps::SCRATCH`].
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -41,10 +46,11 @@ pub const READ: u32 = 1;
 /// It was turned round.
 const TURNED: u32 = 1;
 
-/// Whether the packet, which passes, is to be looked at.
+/// Whether the packet is to be looked at.
 #[inline(always)]
 pub fn is_error(judged: &Judged) -> bool {
-    judged.verdict == Verdict::Pass as u32 && quoted::quotes(&judged.packet)
+    let passes = judged.verdict == Verdict::Pass as u32;
+    (passes || judged.reason == Reason::Default as u32) && quoted::quotes(&judged.packet)
 }
 
 /// Puts the ICMP error that is judged to the pool of what it quotes, if that is a pool's. True if it did, and
@@ -53,6 +59,14 @@ pub fn is_error(judged: &Judged) -> bool {
 pub fn find<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) -> bool {
     let cpu = judged.cpu;
     if hook.read_quoted(cpu) != READ || gateway_turn(cpu) != TURNED {
+        return false;
+    }
+    if judged.active & ACTIVE_TRACKS != 0 && gateway_related(cpu) == FOLLOWS {
+        judged.follow_back();
+        return true;
+    }
+    if judged.is_dropped() {
+        restore(judged);
         return false;
     }
     // SAFETY: a helper without arguments. The verifier turns it into a load.

@@ -183,9 +183,9 @@ impl Judged {
         self.reason = reason;
     }
 
-    /// It goes back the way of its connection, whatever routes say.
+    /// It goes the way of its connection, whatever routes say.
     #[inline(always)]
-    fn follow_back(&mut self) {
+    pub fn follow_back(&mut self) {
         self.verdict = Verdict::Redirect as u32;
         self.reason = 0;
         self.egress_slot = 0;
@@ -259,7 +259,7 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     let code = hook.act(interface, judged);
     account.close(judged.verdict, judged.counter, judged.length);
     if judged.pool != 0 && !judged.is_dropped() {
-        if judged.pool == RETURNS {
+        if judged.pool == RETURNS && pool::is_to_client(cpu) {
             account::target_returned(cpu, pool::slot(cpu), judged.length);
         } else {
             let slot = if judged.target != 0 { judged.target } else { pool::slot(cpu) };

@@ -56,8 +56,8 @@ pub struct Forwarding {
     pub ports: u32,
     /// As [`PoolEntry::mss`].
     pub mss: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1: the packet is an ICMP error, and what it quotes is translated with it.
+    pub related: u32,
     /// `struct bpf_fib_lookup` of linux/bpf.h: family and protocols, ports and length, interface, type of
     /// service, four words of source and four of destination, VLAN, and two link-layer addresses.
     pub fib: [u32; 16],
@@ -140,6 +140,12 @@ fn connection(cpu: u32) -> u32 {
 #[inline(always)]
 pub fn slot(cpu: u32) -> u32 {
     maps::FORWARDING.get(cpu).map_or(0, |forwarding| forwarding.slot)
+}
+
+/// Whether this CPU's packet goes to a connection's client.
+#[inline(always)]
+pub fn is_to_client(cpu: u32) -> bool {
+    maps::FORWARDING.get(cpu).is_some_and(|forwarding| forwarding.hop >= MAX_TARGETS as u32)
 }
 
 /// The packet that this CPU judges, and where it goes.

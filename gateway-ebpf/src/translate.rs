@@ -4,6 +4,7 @@
 //! device to finish, or known to the kernel for the whole packet; the kernel's helpers know which.
 
 use crate::frame::Bytes;
+use crate::owner::About;
 use crate::pipeline::Judged;
 use crate::pool::Forwarding;
 use crate::rewrite::changed;
@@ -94,22 +95,7 @@ pub fn translate_frame(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) 
     let packet = &judged.packet;
     let change = Change::of(packet, forwarding);
     let l3 = packet.l3_offset as u32;
-    if packet.family == 6 {
-        let ip = bytes.header::<40>(l3)?;
-        ip.put32::<8>((forwarding.source[0] >> 32) as u32);
-        ip.put32::<12>(forwarding.source[0] as u32);
-        ip.put32::<16>((forwarding.source[1] >> 32) as u32);
-        ip.put32::<20>(forwarding.source[1] as u32);
-        ip.put32::<24>((forwarding.target[0] >> 32) as u32);
-        ip.put32::<28>(forwarding.target[0] as u32);
-        ip.put32::<32>((forwarding.target[1] >> 32) as u32);
-        ip.put32::<36>(forwarding.target[1] as u32);
-    } else {
-        let ip = bytes.header::<20>(l3)?;
-        ip.put32::<12>((forwarding.source[0] >> 32) as u32);
-        ip.put32::<16>((forwarding.target[0] >> 32) as u32);
-        ip.put16::<10>(summed(ip.be16::<10>(), change.addresses));
-    }
+    put_addresses(bytes, packet.family, l3, (forwarding.source, forwarding.target), change.addresses)?;
     if !has_ports(packet) {
         return Some(());
     }
@@ -221,4 +207,63 @@ fn store(context: *mut __sk_buff, offset: u32, judged: &Judged, length: u32) -> 
     // SAFETY: the program's own context, and `length` bytes of this CPU's element, which has 60.
     let done = unsafe { bpf_skb_store_bytes(context, offset, from, length, 0) };
     if done == 0 { Some(()) } else { None }
+}
+
+/// Translates an ICMP error of a tracked connection, and what it quotes (RFC 5508 4.2, RFC 6296 3.5).
+///
+/// Written directly at tc too: what is exchanged is balanced by the checksums within the packet, so that one that
+/// the kernel knows for all of it stays right, and nobody sends an error whose checksum is half made.
+#[inline(always)]
+pub fn translate_error(bytes: &Bytes, judged: &Judged, about: &About, forwarding: &Forwarding) -> Option<()> {
+    let (error, quoted) = (&judged.packet, &about.quoted.packet);
+    // A router's own address stays; an end of the connection shows itself as what the other end knows.
+    let is_end = (error.source[0] ^ quoted.destination[0]) | (error.source[1] ^ quoted.destination[1]) == 0;
+    let source = if is_end { forwarding.source } else { error.source };
+    let new_ports = forwarding.ports << 16 | forwarding.ports >> 16;
+    let has_ports = quoted.flags & flags::HAS_PORTS != 0;
+    let old_ports = (quoted.source_port as u32) << 16 | quoted.port as u32;
+    let ports = if has_ports { halves(new_ports) + halves(!old_ports) } else { 0 };
+    let outer = exchanged(error.source, source, error.family)
+        + exchanged(error.destination, forwarding.target, error.family);
+    let inner = exchanged(quoted.source, forwarding.target, error.family)
+        + exchanged(quoted.destination, forwarding.source, error.family);
+    let at = error.l4_offset as u32;
+    if has_ports {
+        bytes.header::<4>(about.quoted.transport)?.put32::<0>(new_ports);
+    }
+    put_addresses(bytes, error.family, at.wrapping_add(8), (forwarding.target, forwarding.source), inner)?;
+    put_addresses(bytes, error.family, error.l3_offset as u32, (source, forwarding.target), outer)?;
+    // Of IPv4 the quoted header's checksum has taken up what its addresses changed.
+    let all = if error.family == 6 { fold16(outer) as u32 + fold16(inner) as u32 + ports } else { ports };
+    let icmp = bytes.header::<4>(at)?;
+    icmp.put16::<2>(summed(icmp.be16::<2>(), all));
+    Some(())
+}
+
+/// Writes source and destination into the IP header at an offset, whose checksum then changes by so much.
+#[inline(always)]
+fn put_addresses(
+    bytes: &Bytes,
+    family: u8,
+    offset: u32,
+    (source, destination): ([u64; 2], [u64; 2]),
+    change: u32,
+) -> Option<()> {
+    if family != 6 {
+        let ip = bytes.header::<20>(offset)?;
+        ip.put32::<12>((source[0] >> 32) as u32);
+        ip.put32::<16>((destination[0] >> 32) as u32);
+        ip.put16::<10>(summed(ip.be16::<10>(), change));
+        return Some(());
+    }
+    let ip = bytes.header::<40>(offset)?;
+    ip.put32::<8>((source[0] >> 32) as u32);
+    ip.put32::<12>(source[0] as u32);
+    ip.put32::<16>((source[1] >> 32) as u32);
+    ip.put32::<20>(source[1] as u32);
+    ip.put32::<24>((destination[0] >> 32) as u32);
+    ip.put32::<28>(destination[0] as u32);
+    ip.put32::<32>((destination[1] >> 32) as u32);
+    ip.put32::<36>(destination[1] as u32);
+    Some(())
 }

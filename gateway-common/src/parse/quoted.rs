@@ -27,6 +27,10 @@ pub struct Quoted {
     pub mtu: u32,
     /// Length of the quoted packet, as it says.
     pub length: u32,
+    /// Offset of its transport header in the frame, bytes.
+    pub transport: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Whether a packet is an ICMP error that quotes what whoever gets it has sent: destination unreachable,
@@ -61,6 +65,7 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, packet: &Packet, quoted: &mut Quoted)
     quoted.packet.sequence = 0;
     let behind =
         if packet.family == 6 { ipv6(frame, at, packet.end, quoted)? } else { ipv4(frame, at, quoted)? };
+    quoted.transport = behind;
     if quoted.packet.flags & flags::LATER_FRAGMENT != 0 {
         return Some(());
     }

@@ -230,6 +230,7 @@ fn translate(found: &Tracked, direction: Direction, forwarding: &mut Forwarding)
     forwarding.forward = Forward::Dnat as u32;
     forwarding.outer_length = 0;
     forwarding.mss = found.mss as u32;
+    forwarding.related = 0;
     match direction {
         Direction::Forward => {
             forwarding.target = found.target;
@@ -315,5 +316,42 @@ fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding)
     follow(index, Direction::Return, now, judged)?;
     translate(found, Direction::Return, forwarding);
     judged.counter = found.counter;
+    Some(FOLLOWS)
+}
+
+/// Finds the connection that an ICMP error is about: the packet that this CPU judges is what the error quotes,
+/// turned round, and goes the error's way. The connection itself goes on as if nothing had come. A global function,
+/// see [`crate::classify::gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_related(cpu: u32) -> u32 {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+        return UNKNOWN;
+    };
+    related(control, judged, forwarding).unwrap_or(UNKNOWN)
+}
+
+#[inline(always)]
+fn related(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> Option<u32> {
+    let ends = Ends::of(&judged.packet);
+    let seed = control.limit_seed;
+    let mut direction = Direction::Forward;
+    let mut index = find(&ends, ends.hash(seed), judged)?;
+    if index == NONE {
+        direction = Direction::Return;
+        index = find_return(&ends, ends.hash(!seed), judged)?;
+    }
+    let index = judged.forgotten(index);
+    if index == NONE {
+        return Some(UNKNOWN);
+    }
+    let (now_ns, now) = clock(control);
+    let found = connection(index)?;
+    let live = Tag(tag(index)?.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
+    if !live || !honours(state_of(found.slot)?, found.target, found.target_port, now_ns) {
+        return Some(UNKNOWN);
+    }
+    translate(found, direction, forwarding);
+    forwarding.related = 1;
     Some(FOLLOWS)
 }
