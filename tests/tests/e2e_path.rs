@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi::COUNTER_FIRST_ROUTE;
-use gateway_tests::backends::{Delivery, SERVICE, Serving};
+use gateway_tests::backends::{Decapsulation, Delivery, SERVICE, Serving};
 use gateway_tests::golden::run::policy_of;
 use gateway_tests::netns::Namespace;
 use gateway_tests::object::PinFolder;
@@ -228,7 +228,13 @@ fn in_mode(mode: Mode, wanted: AttachedMode) -> Result<()> {
         let network = Network::new(mtu)?;
         let Delivery { client, gateway, .. } = &network.delivery;
         let gateway = gateway.run(|| Gateway::start(mode, wanted))?;
-        let serving = Serving::on(&network.delivery, &[PORT], GUE_PORT)?;
+        let mut serving = Serving::default();
+        Decapsulation::Threads.start(&network.delivery, &mut serving)?;
+        for (number, backend) in network.delivery.backends.iter().enumerate() {
+            for service in SERVICE {
+                serving.answer(number as u8, backend, SocketAddr::new(service.parse()?, PORT))?;
+            }
+        }
         let start = Instant::now();
         for (family, service) in SERVICE.into_iter().enumerate() {
             let service = SocketAddr::new(service.parse()?, PORT);

@@ -92,12 +92,6 @@ catalog! {
         "Packets whose mark could not be carried to tc, because the driver takes no metadata.";
     SENDS_FAILED = "gateway_sends_failed_total", Counter, [],
         "Packets that tc could not send where it was to: counted as redirected or sent back, and lost.";
-    ERRORS_SENT = "gateway_icmp_errors_sent_total", Counter, [],
-        "ICMP errors that told senders of packets for pools that their time to live ended or they were too big.";
-    ERRORS_SUPPRESSED = "gateway_icmp_errors_suppressed_total", Counter, [],
-        "Such errors that were not sent, because there were too many.";
-    FRAGMENTS_EVICTED = "gateway_fragments_evicted_total", Counter, [],
-        "First fragments that gave way to others while later ones could still follow.";
     LIMIT_PACKETS = "gateway_limit_packets_total", Counter, ["limit", "result"],
         "Packets at a limit of the live policy: admitted, or refused, whatever was done with them.";
     LIMIT_BYTES = "gateway_limit_bytes_total", Counter, ["limit", "result"],

@@ -157,9 +157,6 @@ fn node(governor: &Governor) -> Vec<Family> {
         (c::LIMIT_CONTENDED, kernel.limit_contended),
         (c::COOKIES_WRONG, kernel.syn_cookies_wrong),
         (c::TRACKED_REFUSED, kernel.tracked_refused),
-        (c::ERRORS_SENT, kernel.errors_sent),
-        (c::ERRORS_SUPPRESSED, kernel.errors_suppressed),
-        (c::FRAGMENTS_EVICTED, kernel.fragments_evicted),
     ];
     let mut families = Vec::new();
     for (definition, value) in values {
