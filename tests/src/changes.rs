@@ -52,6 +52,7 @@ fn policy(with_third: bool) -> String {
 pub fn under(connections: usize, changes: usize, arguments: &[&str]) -> Result<Outcome> {
     allow_sockets(2 * connections as u64 + 1_000)?;
     let delivery = Delivery::new(Links::Plain)?;
+    delivery.answer_through_gateway()?;
     delivery.client.sysctl("net.ipv4.ip_local_port_range", "1024 65535")?;
     let mut servers = Vec::new();
     for (number, (backend, port)) in (0..).zip(TARGETS) {
