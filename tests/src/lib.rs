@@ -7,8 +7,10 @@
 pub mod backends;
 pub mod btf;
 pub mod captures;
+pub mod changes;
 pub mod check;
 pub mod compare;
+pub mod connections;
 pub mod counters;
 pub mod daemon;
 pub mod flood;

@@ -1,5 +1,5 @@
-//! Client – gateway – two backends that answer the client themselves or by the gateway: the network, who
-//! serves in it, how packets come out of what they are wrapped in, and the whole of it as a test.
+//! Client – gateway – two backends that answer the client themselves: the network, who serves in it, how
+//! packets come out of what they are wrapped in, and the whole of it as a test.
 
 mod decapsulate;
 mod run;
@@ -20,8 +20,6 @@ pub const BACKENDS: usize = 2;
 pub const SERVICE: [&str; 2] = ["203.0.113.10", "2001:db8:5::10"];
 /// What the links to the backends take, so that a client's longest packet fits when it is wrapped.
 const MTU: &str = "1600";
-/// Routing table of the way back to the gateway.
-const BACK: &str = "100";
 /// The client's VLAN, where it is in one.
 const VLAN: u16 = 100;
 
@@ -79,10 +77,22 @@ impl Delivery {
         let backends = backends.collect::<Result<_>>()?;
         Ok(Delivery { client, gateway, backends })
     }
+
+    /// Lets the backends answer by way of the gateway.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn answer_through_gateway(&self) -> Result<()> {
+        for (number, backend) in self.backends.iter().enumerate() {
+            backend.run(|| transmit_offload("b0", false))?;
+            backend.ip(&["route", "replace", "192.0.2.0/24", "via", &format!("198.18.1{number}.1")])?;
+            backend.ip(&["route", "replace", "2001:db8:c::/64", "via", &format!("2001:db8:b{number}::1")])?;
+        }
+        Ok(())
+    }
 }
 
-/// A backend behind the gateway, with a way to the client of its own. What leaves from the address that the
-/// gateway reaches it by goes back to the gateway.
+/// A backend behind the gateway, with a way to the client of its own.
 fn backend(number: usize, client: &Namespace, gateway: &Namespace, links: Links) -> Result<Namespace> {
     let backend = Namespace::new("back")?;
     backend.sysctl("net.ipv4.conf.default.rp_filter", "0")?;
@@ -105,12 +115,6 @@ fn backend(number: usize, client: &Namespace, gateway: &Namespace, links: Links)
     backend.address("d0", &format!("2001:db8:d{number}::2/64"))?;
     backend.ip(&["route", "add", "192.0.2.0/24", "via", &format!("10.77.{number}.1")])?;
     backend.ip(&["route", "add", "2001:db8:c::/64", "via", &format!("2001:db8:d{number}::1")])?;
-    for (six, prefix, gateway) in
-        [(false, "-4", format!("198.18.1{number}.1")), (true, "-6", format!("2001:db8:b{number}::1"))]
-    {
-        backend.ip(&[prefix, "route", "add", "default", "via", &gateway, "table", BACK])?;
-        backend.ip(&[prefix, "rule", "add", "from", &address_of(number, six), "lookup", BACK])?;
-    }
     for service in SERVICE {
         backend.address("lo", &format!("{service}/{}", if service.contains(':') { 128 } else { 32 }))?;
     }

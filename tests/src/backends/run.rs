@@ -1,5 +1,4 @@
-//! Clients reach a service through pools of every kind. Its backends answer them directly, but for those
-//! that addresses are translated to.
+//! Clients reach a service through pools of every stateless kind, and its backends answer them directly.
 
 use super::decapsulate::{FOU_PORTS, GUE_PORT};
 use super::talk::DATAGRAMS;
@@ -19,8 +18,6 @@ use std::net::{IpAddr, SocketAddr};
 const GOVERNED: [(&str, u8); 3] = [("gw0", 3), ("back0", 4), ("back1", 5)];
 /// UDP flows to each port of the service and over each IP version.
 const FLOWS: u16 = 12;
-/// From the port of a service to that of the targets that its packets are translated to.
-const TRANSLATED: u16 = 1_000;
 /// Bytes that are sent over TCP without a pause.
 const BULK: usize = 400_000;
 
@@ -44,15 +41,13 @@ const fn row(name: &'static str, port: u16, forward: &'static str, udp: Option<u
     Row { name, port, forward, udp, six, inner: BOTH }
 }
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 10] = [
     row("ipip4", 7_001, "ipip", None, false),
     row("ipip6", 7_002, "ipip", None, true),
     row("gue4", 7_003, "gue", Some(GUE_PORT), false),
     row("gue6", 7_004, "gue", Some(GUE_PORT), true),
     row("l2four", 7_005, "l2", None, false),
     row("l2six", 7_006, "l2", None, true),
-    Row { inner: &[false], ..row("dnat4", 7_011, "dnat", None, false) },
-    Row { inner: &[true], ..row("dnat6", 7_012, "dnat", None, true) },
     // Only for a receiver that is told what is inside.
     Row { inner: &[false], ..row("fou4in4", 7_007, "gue", Some(FOU_PORTS[0]), false) },
     Row { inner: &[true], ..row("fou6in4", 7_008, "gue", Some(FOU_PORTS[1]), false) },
@@ -76,22 +71,10 @@ impl Row {
         })
     }
 
-    /// Where a backend is asked.
-    fn asked_at(self, backend: usize) -> Result<Vec<SocketAddr>> {
-        if self.forward == "dnat" {
-            let address = address_of(backend, self.six).parse()?;
-            return Ok(vec![SocketAddr::new(address, self.port + TRANSLATED)]);
-        }
-        self.services().map(|service| Ok(service?.0)).collect()
-    }
-
     fn policy_of_pool(self) -> String {
         let Row { name, forward, .. } = self;
         let udp = self.udp.map_or_else(String::new, |port| format!(", port: {port}"));
-        let port =
-            if forward == "dnat" { format!(", port: {}", self.port + TRANSLATED) } else { String::new() };
-        let target =
-            |number| format!("{{name: b{number}, address: '{}'{port}}}", address_of(number, self.six));
+        let target = |number| format!("{{name: b{number}, address: '{}'}}", address_of(number, self.six));
         let targets: Vec<String> = (0..BACKENDS).map(target).collect();
         format!("  {name}: {{forward: {forward}{udp}, targets: [{}]}}\n", targets.join(", "))
     }
@@ -215,13 +198,8 @@ pub fn run(case: Case) -> Result<Done> {
     let gateway = delivery.gateway.run(|| Gateway::start(case))?;
     let mut serving = Serving::default();
     case.decapsulation.start(&delivery, &mut serving)?;
-    for (_, row) in Row::of(case.decapsulation) {
-        for (number, backend) in delivery.backends.iter().enumerate() {
-            for at in row.asked_at(number)? {
-                serving.answer(number as u8, backend, at)?;
-            }
-        }
-    }
+    let ports: Vec<u16> = Row::of(case.decapsulation).map(|(_, row)| row.port).collect();
+    serving.answer(&delivery, &ports)?;
     let before = gateway.counters();
     let mut by_target = [0_u64; 1 + ROWS.len() * BACKENDS];
     for (place, row) in Row::of(case.decapsulation) {
@@ -260,8 +238,7 @@ fn asked(case: Case, row: Row, delivery: &Delivery) -> Result<[u64; BACKENDS]> {
     let mut by = [0; BACKENDS];
     for service in row.services() {
         let (service, inner_six) = service?;
-        let as_it_is = matches!(row.forward, "l2" | "dnat");
-        let device = if as_it_is { "b0" } else { case.decapsulation.device(row.six, inner_six) };
+        let device = if row.forward == "l2" { "b0" } else { case.decapsulation.device(row.six, inner_six) };
         let arrived =
             || -> Result<u64> { delivery.backends.iter().map(|backend| received(backend, device)).sum() };
         let before = arrived()?;
@@ -282,7 +259,7 @@ fn conversed(case: Case, delivery: &Delivery) -> Result<u64> {
     let mut talks = 0;
     for (_, row) in Row::of(case.decapsulation) {
         // A backend that takes XDP frames also merges segments, which threads that unwrap cannot know.
-        let merged = case.links == Links::XdpFrames && !matches!(row.forward, "l2" | "dnat");
+        let merged = case.links == Links::XdpFrames && row.forward != "l2";
         let bulk = if merged && case.decapsulation == Decapsulation::Threads { 0 } else { BULK };
         for service in row.services() {
             let (service, _) = service?;

@@ -1,9 +1,9 @@
 //! What serves on the backends, on threads that end together.
 
-use crate::netns::Namespace;
+use super::{Delivery, SERVICE};
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -26,15 +26,23 @@ impl Serving {
         self.threads.push(std::thread::spawn(move || work(&end)));
     }
 
-    /// Answers at an address of a backend, UDP and TCP. An answer is what was asked; that of UDP and a TCP
-    /// connection's first byte is the backend's number.
+    /// On each backend: answers on these ports of the service, UDP and TCP. An answer is what was asked;
+    /// that of UDP and a TCP connection's first byte is the backend's number.
     ///
     /// # Errors
     /// If a socket cannot be had.
-    pub fn answer(&mut self, number: u8, backend: &Namespace, at: SocketAddr) -> Result<()> {
-        let (udp, tcp) = backend.run(|| Ok((UdpSocket::bind(at)?, TcpListener::bind(at)?)))?;
-        self.spawn(move |end| answer_udp(&udp, number, end));
-        self.spawn(move |end| answer_tcp(&tcp, number, end));
+    pub fn answer(&mut self, delivery: &Delivery, ports: &[u16]) -> Result<()> {
+        for (number, backend) in delivery.backends.iter().enumerate() {
+            for service in SERVICE {
+                let service: IpAddr = service.parse()?;
+                for port in ports {
+                    let at = SocketAddr::new(service, *port);
+                    let (udp, tcp) = backend.run(|| Ok((UdpSocket::bind(at)?, TcpListener::bind(at)?)))?;
+                    self.spawn(move |end| answer_udp(&udp, number as u8, end));
+                    self.spawn(move |end| answer_tcp(&tcp, number as u8, end));
+                }
+            }
+        }
         Ok(())
     }
 

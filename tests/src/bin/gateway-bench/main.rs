@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod apply;
+mod connections;
 mod flood;
 mod frames;
 mod kernel;
@@ -24,7 +25,7 @@ use std::time::Duration;
 type Part = fn(Effort) -> Result<()>;
 
 /// Parts that can be asked for by name; without a name all are run.
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("packet", testrun::run),
     ("apply", apply::run),
     ("wire", wire::run),
@@ -33,6 +34,7 @@ const PARTS: [(&str, Part); 8] = [
     ("labels", labels::run),
     ("vocabulary", vocabulary::run),
     ("maglev", maglev::run),
+    ("connections", connections::run),
 ];
 
 /// How much is measured, where it is not what each part does by itself.

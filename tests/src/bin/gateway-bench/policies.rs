@@ -63,7 +63,7 @@ pub fn pooled(forward: &str, network: u8, ipv6: bool) -> String {
         false => ways::ipv4(network, host).to_string(),
     };
     let source = match forward {
-        "l2" => String::new(),
+        "l2" | "dnat" => String::new(),
         _ => format!("source: [{}, '{}'], ", ways::ipv4(network, 1), ways::ipv6(network, 1)),
     };
     format!(

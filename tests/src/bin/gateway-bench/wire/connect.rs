@@ -165,9 +165,8 @@ fn redirect(from: &str, to: &str) -> Result<Bench> {
 
 pub fn run(effort: Effort) -> Result<()> {
     effort.two_cpus()?;
-    let connections = effort.rounds(CONNECTIONS);
     println!(
-        "connect: a client connects, waits for the server's first byte, and closes: {connections} times, one"
+        "connect: a client connects, waits for the server's first byte, and closes: {CONNECTIONS} times, one"
     );
     println!(
         "         after the other, over {} and {} with two CPUs for all\n",
@@ -176,13 +175,13 @@ pub fn run(effort: Effort) -> Result<()> {
     println!("{:<38}{:>11}{:>9}{:>11}{:>16}", "", "median us", "", "p99 us", "connections/s");
     crate::pin(&[0, 1])?;
     let site = Site::new()?;
-    let end = AtomicBool::new(false);
+    let end = &AtomicBool::new(false);
     std::thread::scope(|scope| {
         let listener = site.server.run(|| TcpListener::bind(("0.0.0.0", PORT)).context("the server"))?;
-        let server = scope.spawn(|| serve(&listener, &end));
+        let server = scope.spawn(move || serve(&listener, end));
         let mut floor = None;
         let shown = WAYS.into_iter().try_for_each(|(what, way)| {
-            let times = site.with(way, |service| site.client.run(|| connect(service, connections)));
+            let times = site.with(way, |service| site.client.run(|| connect(service)));
             show(what, &times.with_context(|| what)?, &mut floor);
             Ok(())
         });
@@ -212,7 +211,7 @@ fn serve(listener: &TcpListener, end: &AtomicBool) -> Result<()> {
 }
 
 /// How long each connection took to its first byte, ascending, and all of them together.
-fn connect(service: SocketAddr, connections: usize) -> Result<(Vec<Duration>, Duration)> {
+fn connect(service: SocketAddr) -> Result<(Vec<Duration>, Duration)> {
     let begin = Instant::now();
     let one = |_| -> Result<Duration> {
         let start = Instant::now();
@@ -221,7 +220,7 @@ fn connect(service: SocketAddr, connections: usize) -> Result<(Vec<Duration>, Du
         stream.read_exact(&mut [0])?;
         Ok(start.elapsed())
     };
-    let mut times = (0..connections).map(one).collect::<Result<Vec<_>>>()?;
+    let mut times = (0..CONNECTIONS).map(one).collect::<Result<Vec<_>>>()?;
     let all = begin.elapsed();
     times.sort();
     Ok((times, all))
