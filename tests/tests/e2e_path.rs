@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 /// Interfaces of the gateway, with their slots.
 const GOVERNED: [(&str, u8); 3] = [("g0", 3), ("back0", 4), ("back1", 5)];
 const PORT: u16 = 7_001;
-const GUE_PORT: u16 = 6_080;
 /// Bytes that are fetched.
 const BULK: usize = 10 << 20;
 /// An answer comes within this, or never.
@@ -230,11 +229,7 @@ fn in_mode(mode: Mode, wanted: AttachedMode) -> Result<()> {
         let gateway = gateway.run(|| Gateway::start(mode, wanted))?;
         let mut serving = Serving::default();
         Decapsulation::Threads.start(&network.delivery, &mut serving)?;
-        for (number, backend) in network.delivery.backends.iter().enumerate() {
-            for service in SERVICE {
-                serving.answer(number as u8, backend, SocketAddr::new(service.parse()?, PORT))?;
-            }
-        }
+        serving.answer(&network.delivery, &[PORT])?;
         let start = Instant::now();
         for (family, service) in SERVICE.into_iter().enumerate() {
             let service = SocketAddr::new(service.parse()?, PORT);
