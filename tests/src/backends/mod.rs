@@ -2,6 +2,7 @@
 //! packets come out of what they are wrapped in, and the whole of it as a test.
 
 mod decapsulate;
+pub mod nat;
 mod run;
 mod serve;
 mod talk;

@@ -1,9 +1,10 @@
 //! What serves on the backends, on threads that end together.
 
-use super::{Delivery, SERVICE};
+use super::{Delivery, SERVICE, address_of};
+use crate::netns::Namespace;
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -34,15 +35,31 @@ impl Serving {
     pub fn answer(&mut self, delivery: &Delivery, ports: &[u16]) -> Result<()> {
         for (number, backend) in delivery.backends.iter().enumerate() {
             for service in SERVICE {
-                let service: IpAddr = service.parse()?;
                 for port in ports {
-                    let at = SocketAddr::new(service, *port);
-                    let (udp, tcp) = backend.run(|| Ok((UdpSocket::bind(at)?, TcpListener::bind(at)?)))?;
-                    self.spawn(move |end| answer_udp(&udp, number as u8, end));
-                    self.spawn(move |end| answer_tcp(&tcp, number as u8, end));
+                    self.answer_at(backend, number, SocketAddr::new(service.parse()?, *port))?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The same at this port of the backends' own addresses.
+    ///
+    /// # Errors
+    /// If a socket cannot be had.
+    pub fn answer_at_backends(&mut self, delivery: &Delivery, port: u16) -> Result<()> {
+        for (number, backend) in delivery.backends.iter().enumerate() {
+            for six in [false, true] {
+                self.answer_at(backend, number, SocketAddr::new(address_of(number, six).parse()?, port))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_at(&mut self, backend: &Namespace, number: usize, at: SocketAddr) -> Result<()> {
+        let (udp, tcp) = backend.run(|| Ok((UdpSocket::bind(at)?, TcpListener::bind(at)?)))?;
+        self.spawn(move |end| answer_udp(&udp, number as u8, end));
+        self.spawn(move |end| answer_tcp(&tcp, number as u8, end));
         Ok(())
     }
 
