@@ -38,3 +38,14 @@ fn tc() -> Result<()> {
 fn tc_with_segments_as_one() -> Result<()> {
     in_case(Mode::Tc, AttachedMode::Tc, Links::Segments)
 }
+
+/// What a router on the client's side says of packets that are too big for it reaches the backend that sent them.
+#[test]
+fn behind_a_narrow_hop() -> Result<()> {
+    for (mode, attached) in [(Mode::Native, AttachedMode::Native), (Mode::Tc, AttachedMode::Tc)] {
+        let case = Case { mode, attached, links: Links::Plain, decapsulation: Decapsulation::Threads };
+        nat::run_narrow(case)?;
+        report(&format!("nat_narrow_{case}"), "nat_transfers", 6);
+    }
+    Ok(())
+}

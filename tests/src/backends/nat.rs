@@ -1,21 +1,25 @@
 //! Clients reach a service through pools that translate, and its backends answer by way of the gateway.
 
-use super::talk::DATAGRAMS;
+use super::talk::{DATAGRAMS, PATIENCE};
 use super::{BACKENDS, Case, Delivery, Links, SERVICE, Serving, address_of, ask, talk};
 use crate::counters::Snapshot;
 use crate::golden::run::policy_of;
+use crate::netns::{Namespace, transmit_offload};
 use crate::object::PinFolder;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use gateway_common::abi::{COUNTER_FIRST_ROUTE, TARGET_KNOWN, TargetState, Verdict};
 use gateway_common::packet::address_of as words;
 use gateway_user::compile::{LabelTable, Names, PoolTables, Surroundings, compile};
 use gateway_user::dataplane::{Dataplane, Options};
-use std::net::{IpAddr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// Interfaces of the gateway, with their slots.
 const GOVERNED: [(&str, u8); 3] = [("gw0", 3), ("back0", 4), ("back1", 5)];
 /// The port at which backends answer.
 const PORT: u16 = 8_080;
+/// The port of the service behind which nobody listens.
+const CLOSED: u16 = 7_104;
 /// UDP flows to each port of the service and over each IP version.
 const FLOWS: u16 = 12;
 /// Bytes that are sent over TCP without a pause.
@@ -34,7 +38,7 @@ struct Row {
     target_port: Option<u16>,
 }
 
-const ROWS: [Row; 3] = [
+const ROWS: [Row; 4] = [
     Row { name: "plain", port: 7_101, says: "", target_port: Some(PORT) },
     Row { name: "same-port", port: PORT, says: "", target_port: None },
     Row {
@@ -43,7 +47,13 @@ const ROWS: [Row; 3] = [
         says: ", source: masquerade, ports: 61000-61999",
         target_port: Some(PORT),
     },
+    Row { name: "closed", port: CLOSED, says: "", target_port: Some(9) },
 ];
+
+/// The rows whose targets answer.
+fn answering() -> impl Iterator<Item = (usize, Row)> {
+    ROWS.into_iter().enumerate().filter(|(_, row)| row.port != CLOSED)
+}
 
 impl Row {
     fn policy_of_pool(self) -> String {
@@ -186,7 +196,7 @@ pub fn run(case: Case) -> Result<Translated> {
     serving.answer_at_backends(&delivery, PORT)?;
     let before = gateway.counters();
     let mut by_target = [0_u64; 1 + ROWS.len() * TARGETS];
-    for (place, row) in ROWS.into_iter().enumerate() {
+    for (place, row) in answering() {
         for (six, service) in SERVICE.into_iter().enumerate() {
             let service = SocketAddr::new(service.parse()?, row.port);
             let mut by = [0; BACKENDS];
@@ -215,7 +225,7 @@ pub fn run(case: Case) -> Result<Translated> {
         delta.stats.values().map(|stats| stats.verdicts[Verdict::Redirect as usize].packets).sum();
     ensure!(redirected == 2 * datagrams, "{datagrams} sent and answered, counted {delta:?}");
     let mut conversations = 0;
-    for row in ROWS {
+    for (_, row) in answering() {
         for service in SERVICE {
             let service = SocketAddr::new(service.parse()?, row.port);
             delivery.client.run(|| talk(service, BULK)).with_context(|| format!("pool {}", row.name))?;
@@ -228,6 +238,69 @@ pub fn run(case: Case) -> Result<Translated> {
         let of = delta.targets.values().fold((0, 0), |sum, one| (sum.0 + one.packets, sum.1 + one.bytes));
         ensure!(of.1 > of.0 * 1_514, "no segments came as one: {} packets, {} bytes", of.0, of.1);
     }
+    for service in SERVICE {
+        let service = SocketAddr::new(service.parse()?, CLOSED);
+        delivery.client.run(|| refused(service))?;
+    }
     serving.stop()?;
     Ok(Translated { datagrams, conversations })
+}
+
+/// That nobody listens is told to whoever asked: the backend's ICMP error comes back translated, and so does what
+/// it quotes, by which the client's kernel finds the socket.
+fn refused(service: SocketAddr) -> Result<()> {
+    let any = if service.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect(service)?;
+    socket.send(b"who is there?")?;
+    match socket.recv(&mut [0; 64]) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        other => bail!("{service}, behind which nobody listens: {other:?}"),
+    }
+}
+
+/// A client behind a hop that takes less than the rest of its path; bytes of each transfer.
+const NARROW: &str = "1400";
+const TRANSFER: usize = 10_000_000;
+
+/// Clients behind a narrow hop, which tells the service and not the backend, get all that they ask for.
+///
+/// # Errors
+/// Where a transfer does not end, or no packet was told to be too big.
+pub fn run_narrow(case: Case) -> Result<()> {
+    let delivery = Delivery::new(case.links)?;
+    delivery.answer_through_gateway()?;
+    let far = Namespace::new("far")?;
+    let hop = &delivery.client;
+    hop.sysctl("net.ipv4.ip_forward", "1")?;
+    hop.sysctl("net.ipv6.conf.all.forwarding", "1")?;
+    hop.veth("f0", &far, "f1")?;
+    far.run(|| transmit_offload("f1", false))?;
+    for (namespace, link, host) in [(hop, "f0", 1), (&far, "f1", 2)] {
+        namespace.address(link, &format!("10.99.0.{host}/24"))?;
+        namespace.address(link, &format!("2001:db8:99::{host}/64"))?;
+    }
+    hop.ip(&["link", "set", "dev", "f0", "mtu", NARROW])?;
+    far.ip(&["route", "add", "default", "via", "10.99.0.1"])?;
+    far.ip(&["route", "add", "default", "via", "2001:db8:99::1"])?;
+    for (network, via) in [("10.99.0.0/24", "192.0.2.77"), ("2001:db8:99::/64", "2001:db8:c::77")] {
+        delivery.gateway.ip(&["route", "add", network, "via", via])?;
+    }
+    for (number, backend) in delivery.backends.iter().enumerate() {
+        backend.ip(&["route", "add", "10.99.0.0/24", "via", &format!("198.18.1{number}.1")])?;
+        backend.ip(&["route", "add", "2001:db8:99::/64", "via", &format!("2001:db8:b{number}::1")])?;
+    }
+    let gateway = delivery.gateway.run(|| Gateway::start(case))?;
+    let mut serving = Serving::default();
+    serving.answer_at_backends(&delivery, PORT)?;
+    for (_, row) in answering() {
+        for service in SERVICE {
+            let service = SocketAddr::new(service.parse()?, row.port);
+            far.run(|| talk(service, TRANSFER)).with_context(|| {
+                format!("pool {}: {:?}", row.name, gateway.dataplane.readers().telemetry())
+            })?;
+        }
+    }
+    serving.stop()
 }
