@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi::COUNTER_FIRST_ROUTE;
-use gateway_tests::backends::{Delivery, SERVICE, Serving};
+use gateway_tests::backends::{Decapsulation, Delivery, SERVICE, Serving};
 use gateway_tests::golden::run::policy_of;
 use gateway_tests::netns::Namespace;
 use gateway_tests::object::PinFolder;
@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 /// Interfaces of the gateway, with their slots.
 const GOVERNED: [(&str, u8); 3] = [("g0", 3), ("back0", 4), ("back1", 5)];
 const PORT: u16 = 7_001;
-const GUE_PORT: u16 = 6_080;
 /// Bytes that are fetched.
 const BULK: usize = 10 << 20;
 /// An answer comes within this, or never.
@@ -228,7 +227,9 @@ fn in_mode(mode: Mode, wanted: AttachedMode) -> Result<()> {
         let network = Network::new(mtu)?;
         let Delivery { client, gateway, .. } = &network.delivery;
         let gateway = gateway.run(|| Gateway::start(mode, wanted))?;
-        let serving = Serving::on(&network.delivery, &[PORT], GUE_PORT)?;
+        let mut serving = Serving::default();
+        Decapsulation::Threads.start(&network.delivery, &mut serving)?;
+        serving.answer(&network.delivery, &[PORT])?;
         let start = Instant::now();
         for (family, service) in SERVICE.into_iter().enumerate() {
             let service = SocketAddr::new(service.parse()?, PORT);
