@@ -77,17 +77,7 @@ fn find(judged: &Judged) -> Option<u32> {
         (entry.is(key) && entry.left(now) != 0).then_some(entry.ports)
     };
     // Written out, see `gateway_common::image::Arena::forget`.
-    let found = match of(0) {
-        Some(ports) => Some(ports),
-        None => match of(1) {
-            Some(ports) => Some(ports),
-            None => match of(2) {
-                Some(ports) => Some(ports),
-                None => of(3),
-            },
-        },
-    };
-    found
+    of(0).or_else(|| of(1)).or_else(|| of(2)).or_else(|| of(3))
 }
 
 #[inline(always)]

@@ -20,8 +20,8 @@ use gateway_common::abi::{Control, Telemetry};
 use gateway_common::icmp_error::{COST, DEPTH, HORIZON, QUOTED_V4, QUOTED_V6, may_be_about};
 use gateway_common::limit::{ahead, take, time};
 use gateway_common::packet::{Packet, flags, protocol};
+use gateway_common::parse::Header;
 use gateway_common::parse::checksum::{fold16, pseudo_header, pseudo_header_of, sum_of};
-use gateway_common::parse::{Frame, Header};
 use gateway_common::reason::Reason;
 
 /// Hop limit of the errors.
@@ -240,7 +240,7 @@ fn link(bytes: &Bytes, l3: u32) -> Option<Link> {
     if a >> 24 & 1 != 0 {
         return None;
     }
-    let tag = |at: u32| if l3 > at { bytes.header::<4>(at).map(|tag| tag.be32::<0>()) } else { Some(0) };
+    let tag = |at: u32| if l3 > at { bytes.header::<4>(at).map(Header::be32::<0>) } else { Some(0) };
     Some(Link {
         ethernet: [b << 16 | c >> 16, c << 16 | a >> 16, a << 16 | b >> 16],
         ethertype: header.be16::<12>(),

@@ -22,13 +22,13 @@ use crate::track::{FOLLOWS, gateway_related};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::bpf_jiffies64;
 use bytemuck::{Pod, Zeroable};
-use gateway_common::abi::{ACTIVE_TRACKS, Control, Interface, NextHopState, PathMtu, Verdict, ticks};
+use gateway_common::abi::{ACTIVE_TRACKS, Interface, NextHopState, PathMtu, Verdict, ticks};
 use gateway_common::fragment::units;
 use gateway_common::image::{Forward, MAX_TARGETS};
 use gateway_common::packet::Packet;
 use gateway_common::parse::Frame;
 use gateway_common::parse::quoted::{self, Quoted, parse, tells_mtu, turn};
-use gateway_common::path::{self, FOR_UNITS};
+use gateway_common::path::FOR_UNITS;
 use gateway_common::reason::Reason;
 
 /// An ICMP error and what it quotes. It lies in a map, see [`maps::SCRATCH`].

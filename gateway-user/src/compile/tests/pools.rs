@@ -2,15 +2,19 @@
 
 use super::{BASE, Placed, TestNames, compiled};
 use crate::compile::maglev::{self, table_size};
-use crate::compile::{Image, LabelTable, PoolTables, Problem, Section, Surroundings, compile, target_names};
+use crate::compile::{
+    Image, LabelTable, Names, PoolTables, Problem, Section, Surroundings, compile, target_names,
+};
 use crate::policy::{Action, Default, Forward, OuterSource, Policy, Pool, Route, Target};
-use gateway_common::abi::Verdict;
+use gateway_common::abi::{ACTIVE_POOLS, Verdict};
 use gateway_common::hash::{finish, fold};
 use gateway_common::image::{
-    Arena, HashOver, HeaderMore, MORE_LINE, PoolEntry, ROUTE_EXTRA, TargetEntry, u16_at,
+    ATTRIBUTES_LINE, Arena, HashOver, HeaderAttributes, HeaderMore, MORE_LINE, PoolEntry, ROUTE_EXTRA,
+    TargetEntry, lookup, u16_at,
 };
 use gateway_common::image::{Forward as Way, MAX_TARGETS};
 use gateway_common::packet::address_of;
+use gateway_common::path;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -94,6 +98,26 @@ fn what_is_written_is_what_the_policy_says() {
         assert_ne!(entry.flags & ROUTE_EXTRA, 0);
     }
     assert_eq!((placed.entry(3).pool, placed.entry(3).flags), (0, 0));
+}
+
+#[test]
+fn targets_of_wrapped_packets_are_found_by_address_and_source() {
+    let source = OuterSource { ipv4: Some(Ipv4Addr::new(192, 0, 2, 1)), ipv6: None };
+    let wrapped = |address: &str| pool(Forward::Ipip { source }, &[("a", address, 1)]);
+    let direct = pool(Forward::L2, &[("a", "10.0.0.3", 1)]);
+    let pools = vec![("one", wrapped("10.0.0.1")), ("same", wrapped("10.0.0.1")), ("direct", direct)];
+    let placed = Placed::of(&policy(pools));
+    let header: HeaderAttributes = placed.header(ATTRIBUTES_LINE);
+    let slot = |target: &str, source: &str| {
+        let [target, source] = [target, source].map(|address| address_of(address.parse().unwrap()));
+        lookup(&placed.arena[..], header.wrapped_targets, &path::key(target, source))
+    };
+    let slots = ["one/a", "same/a"].map(|name| TestNames.target_slot(name));
+    assert_eq!(slot("10.0.0.1", "192.0.2.1"), slots.into_iter().min());
+    assert_eq!(slot("10.0.0.1", "192.0.2.2"), None);
+    assert_eq!(slot("10.0.0.3", "192.0.2.1"), None, "nothing is put around its packets");
+    let image = compiled(&policy(vec![("one", wrapped("10.0.0.1"))])).unwrap();
+    assert_eq!(image.active_flags() & ACTIVE_POOLS, ACTIVE_POOLS);
 }
 
 #[test]
