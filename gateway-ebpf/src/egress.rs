@@ -3,10 +3,10 @@
 
 use crate::act::SkbFrame;
 use crate::classify::gateway_is_target;
-use crate::forward::gateway_forward_tc;
 use crate::pipeline::Hook;
-use crate::pool::{self, BY_STACK, scratch};
+use crate::pool::{self, scratch};
 use crate::track::{FOLLOWS, gateway_return};
+use crate::translate::gateway_translate_tc;
 use crate::{account, maps};
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
@@ -24,7 +24,7 @@ pub fn leave(context: *mut __sk_buff) -> Option<()> {
     }
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let (judged, forwarding) = scratch(cpu)?;
+    let (judged, _) = scratch(cpu)?;
     judged.open(cpu, active);
     let frame = SkbFrame::new(context);
     if !matches!(parse(&frame, &mut judged.packet), Ok(Carries::Ip)) {
@@ -34,8 +34,7 @@ pub fn leave(context: *mut __sk_buff) -> Option<()> {
     if gateway_is_target(cpu) == 0 || gateway_return(cpu) != FOLLOWS {
         return None;
     }
-    forwarding.way = BY_STACK;
-    if gateway_forward_tc(context.cast(), cpu) == 0 {
+    if gateway_translate_tc(context.cast(), cpu) == 0 {
         account::target_returned(cpu, pool::slot(cpu), judged.length);
     }
     Some(())

@@ -8,11 +8,9 @@
 use crate::clamp;
 use crate::context;
 use crate::frame::Bytes;
-use crate::maps;
 use crate::pipeline::Judged;
 use crate::pool::{self, BY_STACK, DIRECT, Forwarding};
 use crate::rewrite::changed;
-use crate::translate::{translate_error, translate_frame, translate_skb};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_vlan_pop, bpf_xdp_adjust_head};
 use gateway_common::abi::NextHop;
@@ -47,8 +45,6 @@ trait Room {
     /// Takes off the tags of an IP packet of this EtherType that begins at `l3_offset`, and makes room for an Ethernet and
     /// the outer header in front of it. False where that cannot be.
     fn make(&self, l3_offset: u32, ethertype: u16, forwarding: &Forwarding) -> bool;
-    /// Exchanges addresses and ports.
-    fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()>;
     /// Holds the SYN that this CPU judges to what its pool allows.
     fn clamp(&self, cpu: u32);
 }
@@ -72,11 +68,6 @@ impl Room for XdpRoom {
     #[inline(always)]
     fn clamp(&self, cpu: u32) {
         clamp::gateway_clamp_xdp(self.0, cpu);
-    }
-
-    #[inline(always)]
-    fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
-        translate_frame(&self.bytes(), judged, forwarding)
     }
 }
 
@@ -128,11 +119,6 @@ impl Room for SkbRoom {
     fn clamp(&self, cpu: u32) {
         clamp::gateway_clamp_tc(self.0.cast(), cpu);
     }
-
-    #[inline(always)]
-    fn translate(&self, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
-        translate_skb(self.0, judged, forwarding)
-    }
 }
 
 /// Writes what the packet that this CPU judges is sent in; 0 if it did. A global function, see
@@ -159,11 +145,6 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
         room.clamp(cpu);
     }
     if forwarding.forward == Forward::Dnat as u32 {
-        if forwarding.related != 0 {
-            translate_error(&room.bytes(), judged, maps::ABOUT.get(cpu)?, forwarding)?;
-        } else {
-            room.translate(judged, forwarding)?;
-        }
         if forwarding.way == BY_STACK {
             return Some(());
         }

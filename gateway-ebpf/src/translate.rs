@@ -3,12 +3,13 @@
 //! At XDP the frame is written directly. At tc that would not do: a checksum may be half made there, for the
 //! device to finish, or known to the kernel for the whole packet; the kernel's helpers know which.
 
+use crate::context;
 use crate::frame::Bytes;
-use crate::owner::About;
+use crate::maps;
 use crate::pipeline::Judged;
-use crate::pool::Forwarding;
+use crate::pool::{Forwarding, scratch};
 use crate::rewrite::changed;
-use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR};
+use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, xdp_md};
 use aya_ebpf::helpers::{bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes};
 use core::ffi::c_void;
 use gateway_common::packet::{Packet, flags, protocol};
@@ -89,9 +90,38 @@ fn summed(checksum: u16, change: u32) -> u16 {
     changed(checksum, 0xffff, fold16(change))
 }
 
+/// Translates the frame that this CPU judges, as its [`Forwarding`] says; 0 if it did. A global function, see
+/// [`crate::classify::gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_translate_xdp(context: *mut xdp_md, cpu: u32) -> u32 {
+    let Some((judged, forwarding)) = scratch(cpu) else { return 1 };
+    let bytes = Bytes::of_xdp(context);
+    let done = if forwarding.related != 0 {
+        translate_error(&bytes, judged, forwarding)
+    } else {
+        translate_frame(&bytes, judged, forwarding)
+    };
+    done.is_none() as u32
+}
+
+/// The same at tc.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_translate_tc(context: *mut context::__sk_buff, cpu: u32) -> u32 {
+    let Some((judged, forwarding)) = scratch(cpu) else { return 1 };
+    let context: *mut __sk_buff = context.cast();
+    let done = if forwarding.related != 0 {
+        translate_error(&Bytes::of_skb(context), judged, forwarding)
+    } else {
+        translate_skb(context, judged, forwarding)
+    };
+    done.is_none() as u32
+}
+
 /// Translates a frame at XDP.
 #[inline(always)]
-pub fn translate_frame(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> Option<()> {
+fn translate_frame(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> Option<()> {
     let packet = &judged.packet;
     let change = Change::of(packet, forwarding);
     let l3 = packet.l3_offset as u32;
@@ -146,7 +176,7 @@ fn identifier(forwarding: &Forwarding) -> u16 {
 
 /// Translates a packet at tc.
 #[inline(always)]
-pub fn translate_skb(context: *mut __sk_buff, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
+fn translate_skb(context: *mut __sk_buff, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
     let packet = &judged.packet;
     let change = Change::of(packet, forwarding);
     let (l3, l4) = (packet.l3_offset as u32, packet.l4_offset as u32);
@@ -214,7 +244,8 @@ fn store(context: *mut __sk_buff, offset: u32, judged: &Judged, length: u32) -> 
 /// Written directly at tc too: what is exchanged is balanced by the checksums within the packet, so that one that
 /// the kernel knows for all of it stays right, and nobody sends an error whose checksum is half made.
 #[inline(always)]
-pub fn translate_error(bytes: &Bytes, judged: &Judged, about: &About, forwarding: &Forwarding) -> Option<()> {
+fn translate_error(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> Option<()> {
+    let about = maps::ABOUT.get(judged.cpu)?;
     let (error, quoted) = (&judged.packet, &about.quoted.packet);
     // A router's own address stays; an end of the connection shows itself as what the other end knows.
     let is_end = (error.source[0] ^ quoted.destination[0]) | (error.source[1] ^ quoted.destination[1]) == 0;

@@ -11,6 +11,7 @@ use crate::pipeline::{Hook, Judged};
 use crate::pool::{BY_NEIGHBOUR, BY_STACK, gateway_next_hop_tc, scratch};
 use crate::proxy::gateway_assign;
 use crate::rewrite::rewrite;
+use crate::translate::gateway_translate_tc;
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh};
 use aya_ebpf::helpers::{
     bpf_get_smp_processor_id, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_pull_data,
@@ -21,6 +22,7 @@ use gateway_common::abi::{
     Interface, METADATA_MAGIC, METADATA_SHIFT, Metadata, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR, REDIRECT_PROXY,
     Telemetry, UNSET, Verdict,
 };
+use gateway_common::image::Forward;
 use gateway_common::packet::protocol;
 use gateway_common::parse::{Carries, Frame, Header, parse};
 use gateway_common::reason::Reason;
@@ -57,9 +59,11 @@ impl SkbFrame {
     /// Writes what a pool's packet is sent in, and sends it.
     #[inline(always)]
     fn forward(&self, judged: &mut Judged) -> i32 {
-        let Some((forwarding, hop)) =
-            way(judged).filter(|_| gateway_forward_tc(self.context.cast(), judged.cpu) == 0)
-        else {
+        let Some((forwarding, hop)) = way(judged).filter(|(forwarding, _)| {
+            let translates = forwarding.forward == Forward::Dnat as u32;
+            (!translates || gateway_translate_tc(self.context.cast(), judged.cpu) == 0)
+                && gateway_forward_tc(self.context.cast(), judged.cpu) == 0
+        }) else {
             judged.refuse(Reason::NoRoom);
             return TC_ACT_SHOT;
         };

@@ -12,12 +12,14 @@ use crate::owner::gateway_quoted_xdp;
 use crate::pipeline::{Hook, Judged};
 use crate::pool::{BY_NEIGHBOUR, BY_STACK, gateway_next_hop_xdp};
 use crate::rewrite::rewrite;
+use crate::translate::gateway_translate_xdp;
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect, bpf_xdp_adjust_meta, bpf_xdp_get_buff_len};
 use gateway_common::abi::{
     EGRESS_XDP_FRAMES, INTERFACE_NATIVE, INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, Interface,
     METADATA_MAGIC, Metadata, NEXT_HOP_XDP_FRAMES, REDIRECT_PROXY, Telemetry, UNSET, Verdict,
 };
+use gateway_common::image::Forward;
 use gateway_common::parse::{Frame, checksum};
 use gateway_common::reason::Reason;
 
@@ -97,9 +99,11 @@ impl XdpFrame {
     /// Writes what a pool's packet is sent in, and sends it.
     #[inline(always)]
     fn forward(&self, interface: &Interface, judged: &mut Judged) -> u32 {
-        let Some((forwarding, hop)) =
-            way(judged).filter(|_| gateway_forward_xdp(self.context, judged.cpu) == 0)
-        else {
+        let Some((forwarding, hop)) = way(judged).filter(|(forwarding, _)| {
+            let translates = forwarding.forward == Forward::Dnat as u32;
+            (!translates || gateway_translate_xdp(self.context, judged.cpu) == 0)
+                && gateway_forward_xdp(self.context, judged.cpu) == 0
+        }) else {
             judged.refuse(Reason::NoRoom);
             return xdp_action::XDP_DROP;
         };
