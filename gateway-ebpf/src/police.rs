@@ -27,16 +27,16 @@ const WITHIN: u32 = 0;
 const OVER: u32 = 1;
 const OVER_BANNED: u32 = 2;
 
-/// What is left to do for a packet: nothing.
-const DONE: u32 = 0;
+/// What is left to do for a packet: limits, four indices of 16 bits, or one of the following.
+const DONE: u64 = 0;
 /// The tables point outside themselves.
-const FAULT: u32 = 1;
+const FAULT: u64 = u64::MAX;
 /// All that the packet's route says.
-const ALL: u32 = 2;
+const ALL: u64 = u64::MAX - 1;
 /// SYN cookies, and the limits of the route behind them.
-const COOKIES: u32 = 3;
+const COOKIES: u64 = u64::MAX - 2;
 /// The limits of the route.
-const LIMITS: u32 = 4;
+const LIMITS: u64 = u64::MAX - 3;
 
 /// Does what the route's entry says beyond the memo's line. False only where the tables point outside
 /// themselves.
@@ -46,17 +46,19 @@ pub fn run(cpu: u32) -> bool {
     if left == COOKIES {
         left = gateway_cookies(cpu);
     }
-    if left == LIMITS {
-        left = gateway_police(cpu, LIMITS);
+    let mut i = 0;
+    while i < MAX_ROUTE_LIMITS && left != DONE && left != FAULT {
+        left = gateway_police(cpu, left);
+        i += 1;
     }
     left != FAULT
 }
 
-/// Does what is left for the packet that this CPU judges, up to SYN cookies, and notes its DSCP and pool: what
+/// Does the first of what is left for the packet that this CPU judges, and notes its DSCP and pool: what
 /// is left then. A global function, see [`classify::gateway_classify`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn gateway_police(cpu: u32, left: u32) -> u32 {
+pub extern "C" fn gateway_police(cpu: u32, left: u64) -> u64 {
     let (Some(control), Some(judged)) = (maps::CONTROL.get(0), maps::SCRATCH.get_ptr_mut(cpu)) else {
         return FAULT;
     };
@@ -69,7 +71,7 @@ pub extern "C" fn gateway_police(cpu: u32, left: u32) -> u32 {
 /// left then. A global function; not called by the one above, whose stack it would add to.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn gateway_cookies(cpu: u32) -> u32 {
+pub extern "C" fn gateway_cookies(cpu: u32) -> u64 {
     let (Some(control), Some(judged)) = (maps::CONTROL.get(0), maps::SCRATCH.get_ptr_mut(cpu)) else {
         return FAULT;
     };
@@ -79,7 +81,7 @@ pub extern "C" fn gateway_cookies(cpu: u32) -> u32 {
 }
 
 #[inline(always)]
-fn cookies(control: &Control, judged: &mut Judged) -> Option<u32> {
+fn cookies(control: &Control, judged: &mut Judged) -> Option<u64> {
     let route = classify::entry(judged, judged.route)?;
     let more = classify::more(Control::header_of(judged.active))?;
     let ends = cookies::ask(control, limit(more, route.syn_cookies)?, judged)?;
@@ -87,38 +89,31 @@ fn cookies(control: &Control, judged: &mut Judged) -> Option<u32> {
 }
 
 #[inline(always)]
-fn police(control: &Control, left: u32, judged: &mut Judged) -> Option<u32> {
-    let route = classify::entry(judged, judged.route)?;
-    judged.dscp = route.dscp as u32;
-    judged.pool = route.pool as u32;
-    judged.proxy = route.proxy_port as u32;
-    if left == ALL && route.syn_cookies != 0 {
-        return Some(COOKIES);
+fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> {
+    if left >= LIMITS {
+        let route = classify::entry(judged, judged.route)?;
+        judged.dscp = route.dscp as u32;
+        judged.pool = route.pool as u32;
+        judged.proxy = route.proxy_port as u32;
+        if left == ALL && route.syn_cookies != 0 {
+            return Some(COOKIES);
+        }
+        left = bytemuck::cast(route.limits);
     }
-    let mut limits: u64 = bytemuck::cast(route.limits);
-    if limits == 0 {
+    let index = left as u16;
+    if index == 0 {
         return Some(DONE);
     }
     let more = classify::more(Control::header_of(judged.active))?;
-    let mut i = 0;
-    while i < MAX_ROUTE_LIMITS && limits as u16 != 0 {
-        let limit = limit(more, limits as u16)?;
-        let said = one(control, more, limit, judged)?;
-        if said != WITHIN && goes_over(limit, said, judged) {
-            return Some(DONE);
-        }
-        limits >>= 16;
-        i += 1;
+    let limit = limit(more, index)?;
+    let said = one(control, more, limit, judged)?;
+    let left = left >> 16;
+    if said == WITHIN {
+        return Some(left);
     }
-    Some(DONE)
-}
-
-/// Does what a limit says of what goes over it; whether that was the end.
-#[inline(always)]
-fn goes_over(limit: &LimitEntry, said: u32, judged: &mut Judged) -> bool {
     if limit.over == Exceed::Drop as u8 {
         judged.refuse(if said == OVER_BANNED { Reason::Banned } else { Reason::Limit });
-        return true;
+        return Some(DONE);
     }
     if limit.over_mark != UNSET {
         judged.mark = limit.over_mark;
@@ -126,7 +121,7 @@ fn goes_over(limit: &LimitEntry, said: u32, judged: &mut Judged) -> bool {
     if limit.over_dscp != 0 {
         judged.dscp = limit.over_dscp as u32;
     }
-    false
+    Some(left)
 }
 
 /// A limit of the policy.
