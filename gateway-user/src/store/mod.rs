@@ -16,6 +16,7 @@ mod label_files;
 mod members;
 mod numbers;
 mod slots;
+mod targets;
 
 #[cfg(test)]
 mod tests;
@@ -25,12 +26,12 @@ pub use error::StoreError;
 pub use label_files::LabelFileRef;
 pub use members::StoredMember;
 pub use slots::{NewSlots, SlotError, Slots, Used};
+pub use targets::{Drain, TargetChanges};
 
 use label_files::LABEL_FILES;
 use members::MEMBERS;
 use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Layout of the tables below. Format 1 lacked those of labels and limits, 2 that of targets; both are
@@ -103,33 +104,6 @@ pub struct Details {
     /// What holds of targets of its pools in the place of what it says.
     #[serde(flatten)]
     pub targets: TargetChanges,
-}
-
-/// What holds of targets in the place of what the policy says, by name (`web/v1`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TargetChanges {
-    /// Weights.
-    #[serde(default)]
-    pub weights: BTreeMap<String, u16>,
-    /// Those that take no new connections; of pools that translate.
-    #[serde(default)]
-    pub drains: BTreeMap<String, Drain>,
-}
-
-impl TargetChanges {
-    /// Whether all is as the policy says.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.weights.is_empty() && self.drains.is_empty()
-    }
-}
-
-/// A target that takes no new connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drain {
-    /// When those that it has end; nothing where they go on to their own end. By the calendar, so that it
-    /// holds across a restart of the machine. Milliseconds since the Unix epoch.
-    pub ends_at_unix_ms: Option<u64>,
 }
 
 impl Details {

@@ -4,8 +4,8 @@ use super::super::{Error, Mode};
 use super::*;
 use crate::compile::{PoolTables, Section};
 use crate::policy::{
-    Dnat, Forward, Fragment, Label, LabelTest, Limit, Over, Per, Pool, Quantity, Range, Rate, RouteLimit,
-    Target, TcpFlags,
+    Dnat, Forward, Fragment, Label, LabelTest, Limit, OuterSource, Over, Per, Pool, Quantity, Range, Rate,
+    RouteLimit, Target, TcpFlags,
 };
 use gateway_common::abi::{Hook, Line};
 use gateway_common::image::{HEADER_LINES, HashOver, HeaderMore, MORE_LINE, PoolEntry, TargetEntry, u16_at};
@@ -128,6 +128,8 @@ fn everything(mark: u32) -> Policy {
     let targets = [("v1".to_owned(), target(13, 1))];
     policy.pools.insert("nat".into(), Pool::new(Forward::Dnat(Dnat::default()), targets.into()));
     policy.routes[1].action = Action::pool("nat");
+    let ipip = Forward::Ipip { source: OuterSource::default() };
+    policy.pools.insert("tun".into(), Pool::new(ipip, [("v1".to_owned(), target(14, 1))].into()));
     policy
 }
 
@@ -179,8 +181,8 @@ fn pools_say_where_their_targets_and_tables_lie() {
         let line = |line| dataplane.arena_lines.load(line).unwrap();
         let header = dataplane.live.as_ref().unwrap().header.first;
         let more: HeaderMore = bytemuck::cast(line(header + MORE_LINE));
-        assert_eq!(more.pool_count, 3);
-        let pool: PoolEntry = bytemuck::cast(line(more.pools + 2));
+        assert_eq!(more.pool_count, 4);
+        let pool: PoolEntry = bytemuck::cast(line(more.pools + 3));
         let target =
             |place: u32| bytemuck::cast::<Line, TargetEntry>(line(pool.targets + place)).address[0] >> 32;
         let lines: Vec<Line> = (0..pool.size.div_ceil(32)).map(|i| line(pool.table + i)).collect();
@@ -198,7 +200,7 @@ fn pools_say_where_their_targets_and_tables_lie() {
     let targets = &mut policy.pools.get_mut("web").unwrap().targets;
     targets.get_mut("v2").unwrap().address = IpAddr::from([10, 0, 0, 13]);
     let applied = dataplane.apply(&compiled(&policy), [0; 4], 0).unwrap();
-    assert_eq!(applied.lines_written, HEADER_LINES + 3 + 3);
+    assert_eq!(applied.lines_written, HEADER_LINES + 4 + 4);
     assert_eq!(addresses(&dataplane), [0x0a00_000b, 0x0a00_000d]);
 
     // Another weight: the table goes elsewhere, and the pool follows it.

@@ -89,7 +89,7 @@ fn action() -> impl Strategy<Value = Action> {
         Just(Action::Tx),
         (1u16..).prop_map(|port| Action::Proxy { port }),
         interface().prop_map(|interface| Action::Redirect { interface }),
-        prop::sample::select(POOLS.to_vec()).prop_map(|pool| Action::pool(pool)),
+        prop::sample::select(POOLS.to_vec()).prop_map(Action::pool),
     ]
 }
 
