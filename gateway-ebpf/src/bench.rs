@@ -20,7 +20,21 @@ mod program {
     };
     use aya_ebpf::macros::{btf_map, xdp};
     use aya_ebpf::programs::XdpContext;
+    use core::arch::asm;
     use gateway_common::abi::{Count, MAX_CPUS};
+
+    /// A store at any address: assembly, since an unaligned one becomes single bytes.
+    macro_rules! put {
+        ($width:literal, $at:expr, $offset:literal, $value:expr) => {
+            asm!(
+                concat!("*(", $width, " *)({p} + {o}) = {v}"),
+                p = in(reg) $at,
+                o = const $offset,
+                v = in(reg) $value,
+                options(nostack),
+            )
+        };
+    }
 
     /// Words of a frame that are restored: 64 bytes.
     const WORDS: usize = 8;
@@ -78,11 +92,31 @@ mod program {
         if data + WORDS * 8 > end {
             return None;
         }
-        for (i, word) in frame.iter().enumerate() {
-            // SAFETY: the comparison above shows room for all words.
-            unsafe { core::ptr::write_volatile((data as *mut u64).add(i), *word) };
-        }
+        // SAFETY: the comparison above shows room for all words.
+        unsafe { write(data, frame) };
         Some(())
+    }
+
+    /// Writes a frame in words between which no field of its IP and transport headers lies: one that does would
+    /// be read only once both words have left the processor's store buffer, which no frame of a device waits for.
+    ///
+    /// # Safety
+    /// There must be room for the words of a frame.
+    #[inline(always)]
+    unsafe fn write(at: usize, frame: &[u64; WORDS]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            put!("u16", at, 0, frame[0]);
+            put!("u64", at, 2, frame[0] >> 16 | frame[1] << 48);
+            put!("u64", at, 10, frame[1] >> 16 | frame[2] << 48);
+            put!("u64", at, 18, frame[2] >> 16 | frame[3] << 48);
+            put!("u64", at, 26, frame[3] >> 16 | frame[4] << 48);
+            put!("u64", at, 34, frame[4] >> 16 | frame[5] << 48);
+            put!("u64", at, 42, frame[5] >> 16 | frame[6] << 48);
+            put!("u64", at, 50, frame[6] >> 16 | frame[7] << 48);
+            put!("u32", at, 58, frame[7] >> 16);
+            put!("u16", at, 62, frame[7] >> 48);
+        }
     }
 
     /// Leaves metadata and passes: what the restorer's taking it away costs shows in this one too.
