@@ -144,10 +144,8 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
     if clamp::is_due(judged, forwarding) {
         room.clamp(cpu);
     }
-    if forwarding.forward == Forward::Dnat as u32 {
-        if forwarding.way == BY_STACK {
-            return Some(());
-        }
+    if forwarding.forward == Forward::Dnat as u32 && forwarding.way == BY_STACK {
+        return Some(());
     }
     count_down(&room.bytes(), judged, l3_offset)?;
     let ethernet = addresses(&room.bytes(), forwarding, hop)?;

@@ -250,7 +250,7 @@ fn translate_error(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> O
     // A router's own address stays; an end of the connection shows itself as what the other end knows.
     let is_end = (error.source[0] ^ quoted.destination[0]) | (error.source[1] ^ quoted.destination[1]) == 0;
     let source = if is_end { forwarding.source } else { error.source };
-    let new_ports = forwarding.ports << 16 | forwarding.ports >> 16;
+    let new_ports = forwarding.ports.rotate_left(16);
     let has_ports = quoted.flags & flags::HAS_PORTS != 0;
     let old_ports = (quoted.source_port as u32) << 16 | quoted.port as u32;
     let ports = if has_ports { halves(new_ports) + halves(!old_ports) } else { 0 };

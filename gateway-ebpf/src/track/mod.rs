@@ -17,7 +17,7 @@ use crate::police::now_ns;
 use crate::pool::{self, Forwarding, scratch};
 use aya_ebpf::Global;
 use gateway_common::abi::{
-    Control, TARGET_DRAINS, TARGET_KNOWN, TRACK_WAYS, TRACKED_AFFINITY, TagSet, TargetState, Tracked,
+    Control, TARGET_DRAINS, TRACK_WAYS, TRACKED_AFFINITY, TagSet, TargetState, Tracked,
 };
 use gateway_common::image::{Forward, MAX_TARGETS};
 use gateway_common::packet::Packet;
@@ -173,16 +173,6 @@ fn find_return(ends: &Ends, hash: u64, judged: &Judged) -> Option<u32> {
     Some(if ends.differ_return(found) == 0 { index } else { NONE })
 }
 
-/// Whether a target's connections are honoured: it is in the policy, where it was, and has not ended.
-#[inline(always)]
-fn honours(state: &TargetState, address: [u64; 2], port: u16, now_ns: u64) -> bool {
-    state.flags & TARGET_KNOWN != 0
-        && state.address[0] == address[0]
-        && state.address[1] == address[1]
-        && (state.port == 0 || state.port == port as u32)
-        && (state.ends_at_ns == 0 || now_ns < state.ends_at_ns)
-}
-
 #[inline(always)]
 fn state_of(slot: u32) -> Option<&'static TargetState> {
     maps::TARGET_STATES.get(slot & (MAX_TARGETS as u32 - 1))
@@ -191,7 +181,7 @@ fn state_of(slot: u32) -> Option<&'static TargetState> {
 /// Whether a target takes new connections.
 #[inline(always)]
 fn takes(state: &TargetState, address: [u64; 2], port: u16, now_ns: u64) -> bool {
-    state.flags & TARGET_DRAINS == 0 && honours(state, address, port, now_ns)
+    state.flags & TARGET_DRAINS == 0 && state.honours(address, port, now_ns)
 }
 
 /// Follows the connection's state by one packet, and counts it.
@@ -278,7 +268,7 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
     if !old.is_live(now) {
         return Some(UNKNOWN);
     }
-    let ended = !honours(state_of(found.slot)?, found.target, found.target_port, now_ns);
+    let ended = !state_of(found.slot)?.honours(found.target, found.target_port, now_ns);
     if ended || begins_anew(old.state(), packet.protocol, packet.tcp_flags) {
         // Over: its place is found again by its hash.
         word.replace(old.0, Tag::new(hash, phase::CLOSING, now).0);
@@ -310,7 +300,7 @@ fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding)
     let (now_ns, now) = clock(control);
     let (found, word) = (connection(index)?, tag(index)?);
     let live = Tag(word.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
-    if !live || !honours(state_of(found.slot)?, found.target, found.target_port, now_ns) {
+    if !live || !state_of(found.slot)?.honours(found.target, found.target_port, now_ns) {
         return Some(UNKNOWN);
     }
     follow(index, Direction::Return, now, judged)?;
@@ -348,7 +338,7 @@ fn related(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> O
     let (now_ns, now) = clock(control);
     let found = connection(index)?;
     let live = Tag(tag(index)?.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
-    if !live || !honours(state_of(found.slot)?, found.target, found.target_port, now_ns) {
+    if !live || !state_of(found.slot)?.honours(found.target, found.target_port, now_ns) {
         return Some(UNKNOWN);
     }
     translate(found, direction, forwarding);
