@@ -79,7 +79,7 @@ pub struct Settings {
     /// Whether flows are accounted for [default: on]
     #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
     pub flow_accounting: Option<OnOff>,
-    /// Sets of the flow memo of each CPU, two flows each, a power of two [default: 65536]
+    /// Sets of the flow memo of each CPU, four flows each, a power of two [default: 32768]
     #[arg(long, value_name = "N")]
     pub flow_sets: Option<u32>,
     /// Flows that the daemon keeps once they left the memo [default: 1000000]
