@@ -1,7 +1,7 @@
 //! Tracked connections: how they are found, and what becomes of them. Pure; the tables are in
 //! [`crate::abi`].
 
-use crate::abi::Tracked;
+use crate::abi::{TARGET_KNOWN, TargetState, Tracked};
 use crate::hash::{finish, fold};
 use crate::packet::{Address, Packet, flags, protocol};
 
@@ -219,6 +219,27 @@ pub const fn next_state(state: u8, direction: Direction, protocol: u8, tcp_flags
 #[must_use]
 pub const fn begins_anew(state: u8, protocol: u8, tcp_flags: u8) -> bool {
     protocol == protocol::TCP && state & PHASE == phase::CLOSING && tcp_flags & (SYN | ACK | RST) == SYN
+}
+
+/// Units from one time to a later one.
+#[inline(always)]
+#[must_use]
+pub const fn units_between(then: u32, now: u32) -> u32 {
+    now.wrapping_sub(then) & TIME_MASK
+}
+
+impl TargetState {
+    /// Whether connections to this address and port of the target go on: it is in the policy, where it was,
+    /// and has not ended at `now_ns` (`CLOCK_MONOTONIC`).
+    #[inline(always)]
+    #[must_use]
+    pub const fn honours(&self, address: Address, port: u16, now_ns: u64) -> bool {
+        self.flags & TARGET_KNOWN != 0
+            && self.address[0] == address[0]
+            && self.address[1] == address[1]
+            && (self.port == 0 || self.port == port as u32)
+            && (self.ends_at_ns == 0 || now_ns < self.ends_at_ns)
+    }
 }
 
 impl Tracked {

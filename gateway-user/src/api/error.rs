@@ -84,6 +84,12 @@ impl ApiError {
             ApiError::Govern(GovernError::Dataplane(dataplane::Error::MembersFull { .. })) => {
                 "delete members that are not needed, or run with more --live-members"
             }
+            ApiError::Govern(GovernError::NotTracked { .. }) => {
+                "gateway target disable sends it nothing more from now on, gateway target set gives it less"
+            }
+            ApiError::Govern(GovernError::InvalidClient { .. }) => {
+                "write an address or a prefix: 192.0.2.1, 10.0.0.0/8, 2001:db8::/32"
+            }
             ApiError::Govern(GovernError::Store(_)) => {
                 "look at the state folder: is there room, may it be written?"
             }
@@ -129,6 +135,10 @@ fn govern_kind(error: &GovernError) -> (StatusCode, &'static str) {
         GovernError::NoSuchLimit { .. } => (StatusCode::NOT_FOUND, "no_such_limit"),
         GovernError::NoSuchPool { .. } => (StatusCode::NOT_FOUND, "no_such_pool"),
         GovernError::NoSuchTarget { .. } => (StatusCode::NOT_FOUND, "no_such_target"),
+        GovernError::NotTracked { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "not_tracked"),
+        GovernError::DrainTime | GovernError::InvalidClient { .. } => {
+            (StatusCode::BAD_REQUEST, "bad_request")
+        }
         GovernError::InvalidKey { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_key"),
         GovernError::Edit(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_route"),
         GovernError::Slots(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no_slot"),

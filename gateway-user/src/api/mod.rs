@@ -35,7 +35,8 @@
 //! | GET | `/v1/pools` | | [`types::PoolList`] | 409 |
 //! | GET | `/v1/pools/{name}` | | [`types::PoolInfo`] | 404 `no_such_pool`, 409 |
 //! | PUT | `/v1/pools/{pool}/targets/{target}/weight` | [`types::TargetWeight`] | [`types::PoolInfo`] | 404 `no_such_target`, 409, 422 |
-//! | DELETE | `/v1/pools/{pool}/targets/{target}/weight` | | [`types::PoolInfo`] | 404, 409, 422 |
+//! | PUT | `/v1/pools/{pool}/targets/{target}/state` | [`types::SetTargetState`] | [`types::PoolInfo`] | 404, 409, 422 `not_tracked` |
+//! | GET | `/v1/connections` `[limit, route, pool, target, client]` | | [`types::ConnectionList`] | 400, 404 |
 //! | GET | `/v1/events` `[limit, alerts]` | | [`types::EventList`] | 400 |
 //! | GET | `/v1/events/follow` | | [`types::Event`] a line, `application/x-ndjson`, without end | |
 //! | GET | `/v1/interfaces` | | [`types::InterfaceList`] | |

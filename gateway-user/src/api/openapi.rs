@@ -1,7 +1,7 @@
 //! The API's own description.
 
 use super::follow;
-use super::handlers::{labels, limits, policy, pools, routes, state, telemetry};
+use super::handlers::{connections, labels, limits, policy, pools, routes, state, telemetry};
 use super::types;
 use utoipa::OpenApi;
 
@@ -30,7 +30,8 @@ use utoipa::OpenApi;
         pools::list,
         pools::show,
         pools::set_weight,
-        pools::restore_weight,
+        pools::set_state,
+        connections::list,
         telemetry::talkers,
         labels::list,
         labels::show,
@@ -56,9 +57,18 @@ pub fn document() -> utoipa::openapi::OpenApi {
 #[cfg(test)]
 mod tests {
     #[test]
+    fn an_action_is_described_as_it_is_written() {
+        let document = serde_json::to_value(super::document()).unwrap();
+        let kinds = &document["components"]["schemas"]["ActionSpec"]["oneOf"];
+        let kinds: Vec<&str> =
+            kinds.as_array().unwrap().iter().map(|kind| kind["$ref"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["#/components/schemas/PlainAction", "#/components/schemas/PoolUse"]);
+    }
+
+    #[test]
     fn every_path_and_every_type_it_names_is_described() {
         let document = serde_json::to_value(super::document()).unwrap();
-        assert_eq!(document["paths"].as_object().unwrap().len(), 22);
+        assert_eq!(document["paths"].as_object().unwrap().len(), 24);
         let text = document.to_string();
         let mut rest = text.as_str();
         let mut references = 0;

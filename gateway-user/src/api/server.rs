@@ -1,7 +1,7 @@
 //! The control API's router, and its life.
 
 use super::error::ApiError;
-use super::handlers::{labels, limits, policy, pools, routes, state, telemetry};
+use super::handlers::{connections, labels, limits, policy, pools, routes, state, telemetry};
 use super::listener::ControlListener;
 use super::peer::Peer;
 use super::{follow, openapi};
@@ -56,10 +56,9 @@ fn router(governor: Arc<Governor>) -> Router {
         .route("/v1/limits/{name}/keys", delete(limits::forgive))
         .route("/v1/pools", get(pools::list))
         .route("/v1/pools/{name}", get(pools::show))
-        .route(
-            "/v1/pools/{pool}/targets/{target}/weight",
-            put(pools::set_weight).delete(pools::restore_weight),
-        )
+        .route("/v1/pools/{pool}/targets/{target}/weight", put(pools::set_weight))
+        .route("/v1/pools/{pool}/targets/{target}/state", put(pools::set_state))
+        .route("/v1/connections", get(connections::list))
         .route("/v1/talkers", get(telemetry::talkers))
         .route("/v1/labels", get(labels::list))
         .route("/v1/labels/{name}", get(labels::show))

@@ -3,6 +3,7 @@
 //! Times are Unix times in the unit that the name ends with; counts are since the maps were made.
 //! A reader should ignore members that it does not know.
 
+mod connection;
 mod decision;
 mod label;
 mod limit;
@@ -14,6 +15,7 @@ mod route;
 mod talker;
 mod telemetry;
 
+pub use connection::{ConnectionInfo, ConnectionList, ConnectionQuery, ConnectionState};
 pub use decision::{AboveSpec, BanSpec, DemoteSpec, LimitSpec, LimitUse, OverSpec, SynCookiesSpec};
 pub use label::{AddMembers, LabelInfo, LabelList, LabelMember, LabelQuery, LabelSummary, MemberReport};
 pub use limit::{
@@ -26,8 +28,13 @@ pub use policy::{
     ApplyReport, ChangeQuery, CheckReport, Diagnostic, DiffReport, PolicyDiff, PolicyDocument, PolicySummary,
     Severity, Timing,
 };
-pub use pool::{PoolInfo, PoolList, TargetInfo, TargetWeight};
-pub use route::{ActionSpec, AddRoute, PoolUse, Position, RouteInfo, RouteList, RoutePatch, RouteSpec};
+pub use pool::{
+    PoolInfo, PoolList, SetTargetState, TargetCondition, TargetConnections, TargetInfo, TargetWeight,
+    TimeoutInfo, TranslationInfo,
+};
+pub use route::{
+    ActionSpec, AddRoute, PlainAction, PoolUse, Position, RouteInfo, RouteList, RoutePatch, RouteSpec,
+};
 pub use talker::{Talker, TalkerGroup, TalkerList, TalkerOrder, TalkerQuery};
 pub use telemetry::{
     Event, EventList, EventQuery, EventTotals, Flow, FlowList, FlowOrder, FlowQuery, FlowTotals,

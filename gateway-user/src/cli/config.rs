@@ -79,6 +79,7 @@ fn over(flags: Settings, file: Settings) -> Settings {
         live_members: flags.live_members.or(file.live_members),
         limit_keys: flags.limit_keys.or(file.limit_keys),
         limit_connections: flags.limit_connections.or(file.limit_connections),
+        connections: flags.connections.or(file.connections),
         flow_accounting: flags.flow_accounting.or(file.flow_accounting),
         flow_sets: flags.flow_sets.or(file.flow_sets),
         flow_table: flags.flow_table.or(file.flow_table),
@@ -103,6 +104,7 @@ fn resolve_settings(settings: Settings) -> Result<Resolved, SettingsError> {
             settings.limit_connections,
             default.limit_connections,
         )?,
+        connections: entries("connections", settings.connections, default.connections)?,
         flow_table_entries: settings.flow_table.unwrap_or(default.flow_table_entries),
         flow_idle_secs: settings.flow_idle.map_or(default.flow_idle_secs, |idle| idle.0.as_secs()),
         flows: settings.flow_accounting.map_or(default.flows, |switch| switch == OnOff::On),
@@ -215,6 +217,7 @@ table-memory: 16MiB
 live-members: 256
 limit-keys: 512
 limit-connections: 1024
+connections: 4096
 flow-accounting: off
 flow-sets: 1024
 flow-table: 5000
@@ -245,6 +248,7 @@ kernel-log-level: error
                 live_members: 256,
                 limit_keys: 512,
                 limit_connections: 1024,
+                connections: 4096,
                 flows: false,
                 flow_table_entries: 5000,
                 flow_idle_secs: 60,
@@ -258,7 +262,7 @@ kernel-log-level: error
     fn a_flag_wins_over_the_file() {
         let flags = "gateway run --interface veth0 --policy p.yaml --mode tc --socket /s --socket-group g \
                      --pin-dir /p --state-dir /d --metrics 127.0.0.1:1 --table-memory 1MiB --flow-accounting on \
-                     --live-members 512 --limit-keys 1024 --limit-connections 2048 \
+                     --live-members 512 --limit-keys 1024 --limit-connections 2048 --connections 8192 \
                      --flow-sets 64 --flow-table 7 --flow-idle 2s --event-sample 10 --drop-sample 1 --log-level warn --kernel-log-level trace";
         let resolved = resolved(flags, FILE).unwrap();
         assert_eq!((resolved.log_level, resolved.kernel_log_level), (LogLevel::Warn, LogLevel::Trace));
@@ -278,6 +282,7 @@ kernel-log-level: error
                 live_members: 512,
                 limit_keys: 1024,
                 limit_connections: 2048,
+                connections: 8192,
                 flows: true,
                 flow_table_entries: 7,
                 flow_idle_secs: 2,
@@ -351,6 +356,7 @@ kernel-log-level: error
             format!("default: {}", default.live_members),
             format!("default: {}", default.limit_keys),
             format!("default: {}", default.limit_connections),
+            format!("default: {}", default.connections),
             format!("default: {}", default.flow_table_entries),
             format!("default: {}m", default.flow_idle_secs / 60),
             format!("default: {}", (1.0 / default.event_sample_rate).round()),

@@ -55,6 +55,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
             Command::Limit(verb) => command::limit::run(&client, verb).await,
             Command::Pool(verb) => command::pool::run(&client, verb).await,
             Command::Target(verb) => command::backend::run(&client, verb).await,
+            Command::Connection(verb) => command::connection::run(&client, verb).await,
             Command::Event(verb) => command::event::run(&client, verb).await,
             Command::Status(args) => command::status::run(&client, args).await,
             Command::Detach(args) => command::detach::run(&client, &args).await,

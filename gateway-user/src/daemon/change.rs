@@ -11,8 +11,8 @@ use super::governor::{Governor, Writer};
 use super::label_files::{Files, Reader};
 use super::live::{Document, Live, digest_text};
 use super::node_names::{NodeNames, Numbered, unsourced};
-use super::pools::{self, Weights};
 use super::report::{self, Findings};
+use super::targets::{self, Changes};
 use super::{GovernError, diff::diff};
 use crate::api::types::{ApplyReport, CheckReport, DiffReport, Timing};
 use crate::compile::{Image, LabelTable, PoolTables, Surroundings, compile};
@@ -68,7 +68,7 @@ pub(super) struct Compiled {
     pub new_slots: NewSlots,
     pub labels: Arc<LabelTable>,
     pub live_sets: Vec<Vec<String>>,
-    pub weights: Weights,
+    pub changes: Changes,
 }
 
 impl Governor {
@@ -80,12 +80,12 @@ impl Governor {
         self.change_weighed(change, terms, None)
     }
 
-    /// The same with these weights in the place of those that are live.
+    /// The same with these changes of targets in the place of those that are live.
     fn change_weighed(
         &self,
         change: Change,
         terms: Terms,
-        weights: Option<Weights>,
+        changes: Option<Changes>,
     ) -> Result<ApplyReport, GovernError> {
         let start = Instant::now();
         let mut timing = Timing::default();
@@ -111,9 +111,9 @@ impl Governor {
         let now_live = if same {
             generation
         } else {
-            let weights = weights.or_else(|| live.as_ref().map(|live| Arc::clone(&live.weights)));
-            let weights = weights.unwrap_or_default();
-            let compiled = self.compile(&candidate.document, live.as_deref(), &weights, &mut timing)?;
+            let changes = changes.or_else(|| live.as_ref().map(|live| Arc::clone(&live.changes)));
+            let changes = changes.unwrap_or_default();
+            let compiled = self.compile(&candidate.document, live.as_deref(), &changes, &mut timing)?;
             if terms.dry_run {
                 generation
             } else {
@@ -134,8 +134,8 @@ impl Governor {
         let mut candidate = self.read(text, source, files)?;
         timing.parse_us = micros(start);
         let live = self.live();
-        let weights = live.as_ref().map(|live| Arc::clone(&live.weights)).unwrap_or_default();
-        let compiled = self.compile(&candidate.document, live.as_deref(), &weights, &mut timing)?;
+        let changes = live.as_ref().map(|live| Arc::clone(&live.changes)).unwrap_or_default();
+        let compiled = self.compile(&candidate.document, live.as_deref(), &changes, &mut timing)?;
         self.add_findings(&mut candidate);
         timing.total_us = micros(start);
         Ok(CheckReport {
@@ -170,12 +170,12 @@ impl Governor {
     pub(super) fn restore(&self, record: PolicyRecord) -> Result<u32, GovernError> {
         let files = Files::Kept(record.details.label_files);
         let change = Change::Document { text: record.text, source: record.source, files };
-        let weights = Arc::new(record.details.weights);
-        self.change_weighed(change, Terms::default(), Some(weights)).map(|report| report.generation)
+        let changes = Arc::new(record.details.targets);
+        self.change_weighed(change, Terms::default(), Some(changes)).map(|report| report.generation)
     }
 
-    /// Makes the live policy live again, compiled for the live members that labels have now, and for the
-    /// weights of `live`.
+    /// Makes the live policy live again, compiled for the live members that labels have now, and for
+    /// the targets as `live` has them.
     ///
     /// # Errors
     /// Where it cannot be compiled for them; the live one stays.
@@ -184,7 +184,7 @@ impl Governor {
             return Err(GovernError::UnknownPolicy { generation: live.generation });
         };
         let mut timing = Timing::default();
-        let compiled = self.compile(document, Some(live), &live.weights, &mut timing)?;
+        let compiled = self.compile(document, Some(live), &live.changes, &mut timing)?;
         let candidate = Candidate {
             document: Arc::clone(document),
             digest: live.digest,
@@ -200,12 +200,12 @@ impl Governor {
         &self,
         document: &Document,
         live: Option<&Live>,
-        weights: &Weights,
+        changes: &Changes,
         timing: &mut Timing,
     ) -> Result<Compiled, GovernError> {
         let start = Instant::now();
-        let weights = pools::of_policy(weights, &document.policy);
-        let policy = &*pools::weighed(&document.policy, &weights);
+        let changes = targets::of_policy(changes, &document.policy);
+        let policy = &*targets::weighed(&document.policy, &changes);
         let numbered = Numbered::of(policy);
         let used = Used {
             routes: policy.routes.iter().map(|route| route.name.as_str()).collect(),
@@ -238,7 +238,7 @@ impl Governor {
         };
         let image = compile(policy, &surroundings).map_err(GovernError::Compile)?;
         timing.compile_us = micros(start);
-        Ok(Compiled { image, new_slots, labels, live_sets, weights })
+        Ok(Compiled { image, new_slots, labels, live_sets, changes })
     }
 
     /// The sets of labels of this policy that live members give to one source.
@@ -261,7 +261,7 @@ impl Governor {
             // What is live has been compiled once, so this does not fail; the next change would tell.
             LabelTable::build(&document.policy.labels).ok().map(Arc::new)
         });
-        let policy = pools::weighed(&document.policy, &live.weights);
+        let policy = targets::weighed(&document.policy, &live.changes);
         let pools = Some(Arc::new(PoolTables::build(&policy, &PoolTables::default())));
         let _writer = self.writer();
         if let Some(now) = self.live().filter(|now| now.generation == live.generation) {

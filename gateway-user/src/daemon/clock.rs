@@ -32,6 +32,13 @@ impl Calendar {
         self.monotonic_ns
     }
 
+    /// The monotonic time, nanoseconds, of a Unix time in nanoseconds; 0 where that is before its beginning.
+    #[must_use]
+    pub fn monotonic_ns_of(&self, unix_ns: u64) -> u64 {
+        let ahead_ns = i128::from(unix_ns) - i128::from(self.unix_ns);
+        u64::try_from(i128::from(self.monotonic_ns) + ahead_ns).unwrap_or(0)
+    }
+
     /// Unix time, nanoseconds, of a monotonic time in nanoseconds.
     #[must_use]
     pub fn unix_ns(&self, monotonic_ns: u64) -> u64 {
@@ -56,6 +63,8 @@ mod tests {
         let calendar = Calendar { unix_ns: 1_700_000_000 * NS_PER_SEC, monotonic_ns: 50 * NS_PER_SEC };
         assert_eq!(calendar.unix_ns(49 * NS_PER_SEC), 1_699_999_999 * NS_PER_SEC);
         assert_eq!(calendar.unix_ms(50_001), 1_700_000_000_001);
+        assert_eq!(calendar.monotonic_ns_of(1_700_000_002 * NS_PER_SEC), 52 * NS_PER_SEC);
+        assert_eq!(calendar.monotonic_ns_of(1), 0);
         assert_eq!(Calendar { unix_ns: 5, ..calendar }.unix_ns(0), 0);
         assert!(monotonic_now_ns() > 0);
     }

@@ -2,7 +2,7 @@
 
 use gateway_common::abi::{
     CONNECTION_SETS_DEFAULT, CONNECTION_WAYS, KEYED_WAYS, LIMIT_SETS_DEFAULT, LIVE_LINES_DEFAULT, Line,
-    MEMO_SETS_DEFAULT,
+    MEMO_SETS_DEFAULT, TRACK_SETS_DEFAULT, TRACK_WAYS,
 };
 use gateway_common::live::Member;
 use std::fmt;
@@ -12,7 +12,8 @@ use std::str::FromStr;
 
 /// Live members of labels in a line of their table.
 pub const LIVE_MEMBERS_A_LINE: u32 = (size_of::<Line>() / size_of::<Member>()) as u32;
-/// Sizes that the tables of limits and live members can have; the largest takes 1 GiB or less of memory.
+/// Sizes that the tables of limits, live members and connections can have; the largest takes 1 GiB or less
+/// of memory, of connections 2.25 GiB.
 pub const TABLE_SIZES: &str = "a power of two from 256 to 16777216";
 
 /// Whether it is one of [`TABLE_SIZES`].
@@ -97,6 +98,8 @@ pub struct Config {
     pub limit_keys: u32,
     /// Open connections that limits count, a power of two; 16 bytes each.
     pub limit_connections: u32,
+    /// Tracked connections of pools that translate, a power of two; 144 bytes each.
+    pub connections: u32,
     /// Whether flows are accounted for.
     pub flows: bool,
     /// Flows kept in the daemon's own table.
@@ -125,6 +128,7 @@ impl Default for Config {
             live_members: LIVE_LINES_DEFAULT * LIVE_MEMBERS_A_LINE,
             limit_keys: LIMIT_SETS_DEFAULT * KEYED_WAYS as u32,
             limit_connections: CONNECTION_SETS_DEFAULT * CONNECTION_WAYS as u32,
+            connections: TRACK_SETS_DEFAULT * TRACK_WAYS as u32,
             flows: true,
             flow_table_entries: 1_000_000,
             flow_idle_secs: 300,
@@ -181,6 +185,7 @@ impl Config {
             ("live_members", self.live_members),
             ("limit_keys", self.limit_keys),
             ("limit_connections", self.limit_connections),
+            ("connections", self.connections),
         ] {
             if !is_table_size(entries) {
                 return Err(ConfigError::Range { key, given: entries.to_string(), right: TABLE_SIZES });

@@ -115,7 +115,7 @@ fn place(position: types::Position) -> Position {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{ActionSpec, MatchSpec};
+    use crate::api::types::{ActionSpec, MatchSpec, PlainAction};
 
     fn route(name: &str, action: ActionSpec) -> RouteSpec {
         let matches = MatchSpec { protocol: Some(vec!["tcp".into()]), ..MatchSpec::default() };
@@ -123,7 +123,8 @@ mod tests {
     }
 
     fn add(policy: Policy, name: &str, position: types::Position) -> Result<Policy, GovernError> {
-        Edit::Add { route: Box::new(route(name, ActionSpec::Pass)), position }.apply(policy)
+        Edit::Add { route: Box::new(route(name, ActionSpec::Plain(PlainAction::Pass))), position }
+            .apply(policy)
     }
 
     fn names(policy: &Policy) -> Vec<&str> {
@@ -143,7 +144,9 @@ mod tests {
 
         let mut policy = policy;
         for name in ["a", "b", "c", "d"] {
-            policy = Edit::Put { route: Box::new(route(name, ActionSpec::Drop)) }.apply(policy).unwrap();
+            policy = Edit::Put { route: Box::new(route(name, ActionSpec::Plain(PlainAction::Drop))) }
+                .apply(policy)
+                .unwrap();
         }
         assert_eq!(names(&policy), ["a", "b", "c", "d"]);
         assert!(policy.routes.iter().all(|route| route.action == crate::policy::Action::Drop));
@@ -169,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_wrong_route_is_refused_with_its_diagnostics() {
-        let mut bad = route("bad", ActionSpec::Pass);
+        let mut bad = route("bad", ActionSpec::Plain(PlainAction::Pass));
         bad.matches.port = Some(vec!["99999".into()]);
         let error = Edit::Put { route: Box::new(bad) }.apply(empty_policy()).unwrap_err();
         assert!(

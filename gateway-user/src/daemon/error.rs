@@ -80,6 +80,25 @@ pub enum GovernError {
         /// The target.
         name: String,
     },
+    /// A drain where no connection is remembered.
+    #[error(
+        "`{target}` cannot drain: its pool forwards by `{forward}`, which remembers no connections that could go on"
+    )]
+    NotTracked {
+        /// The target: `web/v2`.
+        target: String,
+        /// How its pool forwards.
+        forward: &'static str,
+    },
+    /// A time that connections cannot be given.
+    #[error("`for_secs` is how long connections may go on while a target drains: 1 to 2592000")]
+    DrainTime,
+    /// Clients that are no prefix.
+    #[error("{given:?} is neither an address nor a prefix")]
+    InvalidClient {
+        /// As it was given.
+        given: String,
+    },
     /// What was named is no key of the limit.
     #[error("`{key}` is no key of limit `{limit}`: {reason}")]
     InvalidKey {

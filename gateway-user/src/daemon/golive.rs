@@ -8,8 +8,8 @@ use super::label_files;
 use super::live::{Document, Live};
 use super::start;
 use crate::api::types::Timing;
-use crate::store::{self, Details, NewSlots, PolicyRecord};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::store::{self, Details, NewSlots, PolicyRecord, TargetChanges};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ impl Governor {
         timing: &mut Timing,
     ) -> Result<u32, GovernError> {
         let Candidate { document, digest, source, .. } = candidate;
-        let Compiled { image, new_slots, labels, live_sets, weights } = compiled;
+        let Compiled { image, new_slots, labels, live_sets, changes } = compiled;
         let store_start = Instant::now();
         self.confirm_again(writer)?;
         let last = writer.dataplane()?.live().map_or(0, |live| live.generation);
@@ -39,7 +39,7 @@ impl Governor {
             details: Details {
                 label_files: label_files::of(&document.policy).map(|(file, _)| file).collect(),
                 live_sets: live_sets.clone(),
-                weights: BTreeMap::clone(&weights),
+                targets: TargetChanges::clone(&changes),
             },
         };
         let applied_at_unix_secs = record.applied_at_unix_secs;
@@ -50,12 +50,17 @@ impl Governor {
         timing.store_us = micros(store_start);
 
         let apply_start = Instant::now();
-        let applied = self
-            .register_targets(writer, document, &prepared.slots)
-            .and_then(|()| Ok(writer.dataplane()?.apply(&image, *digest, applied_at_unix_secs)?));
+        // Known before the policy sends anything to them; those that it does not have are gone after it.
+        let states = self.target_states(document, &changes, &prepared.slots);
+        let applied = self.register_targets(writer, document, &prepared.slots).and_then(|()| {
+            let dataplane = writer.dataplane()?;
+            dataplane.add_target_states(&states)?;
+            Ok(dataplane.apply(&image, *digest, applied_at_unix_secs)?)
+        });
         let applied = match applied {
             Ok(applied) => applied,
             Err(error) => {
+                self.tell_target_states(writer);
                 self.abandon(writer);
                 return Err(error);
             }
@@ -73,8 +78,9 @@ impl Governor {
             labels: Some(labels),
             live_sets,
             pools: Some(Arc::clone(image.pool_tables())),
-            weights,
+            changes,
         }));
+        self.tell_target_states(writer);
         self.clear_notice(start::SUBJECT);
         self.publish_interfaces(writer);
         tracing::info!(

@@ -1,6 +1,6 @@
 //! The live policy as the daemon knows it, and the marks that tell policies apart.
 
-use super::pools::Weights;
+use super::targets::Changes;
 use crate::api::types::{PolicyDocument, PolicySummary};
 use crate::compile::{LabelTable, PoolTables};
 use crate::policy::{self, Label, Policy};
@@ -30,8 +30,8 @@ pub struct Live {
     pub live_sets: Vec<Vec<String>>,
     /// The tables of its pools; nothing while they were not needed since the daemon started.
     pub pools: Option<Arc<PoolTables>>,
-    /// Weights that targets have in the place of the policy's.
-    pub weights: Weights,
+    /// What holds of its targets in the place of what it says.
+    pub changes: Changes,
 }
 
 /// A policy's text and meaning.

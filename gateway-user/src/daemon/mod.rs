@@ -7,6 +7,7 @@
 mod change;
 mod clock;
 mod config;
+mod connections;
 mod diff;
 mod edit;
 mod error;
@@ -30,6 +31,7 @@ mod run;
 mod spec;
 mod start;
 mod talkers;
+mod targets;
 mod tasks;
 mod telemetry;
 mod view;

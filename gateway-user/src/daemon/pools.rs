@@ -3,45 +3,20 @@
 use super::GovernError;
 use super::governor::Governor;
 use super::live::Live;
-use crate::api::types::{Counts, PoolInfo, PoolList, TargetInfo};
-use crate::compile::{target_name, target_names};
-use crate::policy::{Action, Forward, OuterSource, Policy, Pool, hash_name};
-use gateway_common::abi::Count;
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use super::targets::{self, Status};
+use crate::api::types::{
+    Counts, PoolInfo, PoolList, TargetConnections, TargetInfo, TimeoutInfo, TranslationInfo,
+};
+use crate::compile::target_name;
+use crate::dataplane::TrackCounts;
+use crate::policy::{
+    Action, Dnat, Forward, Mss, OuterSource, Policy, Pool, Timeouts, duration_text, hash_name,
+};
+use gateway_common::abi::{Count, TargetCount};
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 const MILLION: u64 = 1_000_000;
-
-/// Weights that targets have in the place of the policy's, by name (`web/v1`).
-pub(super) type Weights = Arc<BTreeMap<String, u16>>;
-
-/// Those of a policy's own targets: a target that a policy does not have loses its live weight.
-pub(super) fn of_policy(weights: &Weights, policy: &Policy) -> Weights {
-    if weights.is_empty() {
-        return Arc::clone(weights);
-    }
-    let names: HashSet<String> = target_names(policy).into_iter().collect();
-    let mine = weights.iter().filter(|(name, _)| names.contains(*name));
-    Arc::new(mine.map(|(name, weight)| (name.clone(), *weight)).collect())
-}
-
-/// A policy whose targets have these weights.
-pub(super) fn weighed<'p>(policy: &'p Policy, weights: &Weights) -> Cow<'p, Policy> {
-    if weights.is_empty() {
-        return Cow::Borrowed(policy);
-    }
-    let mut policy = policy.clone();
-    for (pool, of) in &mut policy.pools {
-        for (name, target) in &mut of.targets {
-            if let Some(weight) = weights.get(&target_name(pool, name)) {
-                target.weight = *weight;
-            }
-        }
-    }
-    Cow::Owned(policy)
-}
 
 impl Governor {
     /// The pools of the live policy; none where no policy is live.
@@ -52,8 +27,10 @@ impl Governor {
         let Some(live) = self.live() else { return Ok(PoolList { generation: 0, pools: Vec::new() }) };
         let policy = policy_of(&live)?;
         let mut routes = routes_by_pool(policy);
+        let connections = self.connections_of(policy.pools.values());
         let info = |(name, pool): (&String, &Pool)| {
-            self.pool_info(&live, name, pool, routes.remove(name.as_str()).unwrap_or_default())
+            let routes = routes.remove(name.as_str()).unwrap_or_default();
+            self.pool_info(&live, (name, pool), routes, connections.as_ref())
         };
         Ok(PoolList { generation: live.generation, pools: policy.pools.iter().map(info).collect() })
     }
@@ -68,51 +45,34 @@ impl Governor {
         let policy = policy_of(&live)?;
         let pool = policy.pools.get(name).ok_or_else(none)?;
         let routes = routes_by_pool(policy).remove(name).unwrap_or_default();
-        Ok(self.pool_info(&live, name, pool, routes))
+        let connections = self.connections_of(std::iter::once(pool));
+        Ok(self.pool_info(&live, (name, pool), routes, connections.as_ref()))
     }
 
-    /// Gives a target a weight in the place of the policy's, until another is given, `None` gives the
-    /// policy's back, or a policy goes live that has no such target.
-    ///
-    /// # Errors
-    /// [`GovernError::NoSuchPool`], [`GovernError::NoSuchTarget`], [`GovernError::UnknownPolicy`], or where
-    /// it cannot go live; nothing has changed then.
-    pub fn set_weight(&self, pool: &str, target: &str, weight: Option<u16>) -> Result<PoolInfo, GovernError> {
-        let mut writer = self.writer();
-        writer.dataplane()?;
-        let none = || GovernError::NoSuchPool { name: pool.to_owned() };
-        let live = self.live().ok_or_else(none)?;
-        let of = policy_of(&live)?.pools.get(pool).ok_or_else(none)?;
-        if !of.targets.contains_key(target) {
-            let (pool, name) = (pool.to_owned(), target.to_owned());
-            return Err(GovernError::NoSuchTarget { pool, name });
-        }
-        let name = target_name(pool, target);
-        let mut weights = BTreeMap::clone(&live.weights);
-        let before = match weight {
-            Some(weight) => weights.insert(name.clone(), weight),
-            None => weights.remove(&name),
-        };
-        if before != weight {
-            self.compile_again(&mut writer, &Live { weights: Arc::new(weights), ..Live::clone(&live) })?;
-            tracing::info!(target = name, weight, "weighed");
-        }
-        drop(writer);
-        self.pool(pool)
-    }
-
-    /// What was sent to each target of the live policy: pool, target, packets and bytes. None where what is
+    /// The targets of the live policy and what was counted at them: pool, target, counts. None where what is
     /// live is not known.
     #[must_use]
-    pub fn target_counts(&self) -> Vec<(String, String, Count)> {
+    pub fn target_counts(&self) -> Vec<(String, String, TargetCounts)> {
         let Some(live) = self.live() else { return Vec::new() };
         let Ok(policy) = policy_of(&live) else { return Vec::new() };
-        let targets =
-            policy.pools.iter().flat_map(|(pool, of)| of.targets.keys().map(move |name| (pool, name)));
-        targets.map(|(pool, name)| (pool.clone(), name.clone(), self.sent_to(pool, name))).collect()
+        let each = |(name, pool): (&String, &Pool)| -> Vec<_> {
+            let tracks = pool.forward.dnat().is_some();
+            let targets = pool.targets.keys();
+            targets.map(|target| (name.clone(), target.clone(), self.counted(name, target, tracks))).collect()
+        };
+        policy.pools.iter().flat_map(each).collect()
     }
 
-    fn pool_info(&self, live: &Live, name: &str, pool: &Pool, routes: Vec<String>) -> PoolInfo {
+    /// `connections` are all there are, where some pool's are remembered.
+    fn pool_info(
+        &self,
+        live: &Live,
+        (name, pool): (&str, &Pool),
+        routes: Vec<String>,
+        connections: Option<&TrackCounts>,
+    ) -> PoolInfo {
+        let tracks = pool.forward.dnat().is_some();
+        let open = connections.filter(|_| tracks);
         // Of a pool of which no target takes packets, every share is 0.
         let share = |place: usize, address: IpAddr| {
             let table = live.pools.as_ref()?.table_for(name, address)?;
@@ -120,14 +80,27 @@ impl Governor {
             u32::try_from(count * MILLION / u64::from(table.size().max(1))).ok()
         };
         let target = |(place, (target, of_target)): (usize, (&String, &crate::policy::Target))| {
-            let Count { packets, bytes } = self.sent_to(name, target);
+            let counts = self.counted(name, target, tracks);
+            let slot = counts.slot.unwrap_or(0);
+            let Status { weight, condition, drains_until_unix_ms } =
+                targets::status(live, (name, pool), (target, of_target));
             TargetInfo {
                 name: target.clone(),
-                address: of_target.to_string(),
-                weight: live.weights.get(&target_name(name, target)).copied().unwrap_or(of_target.weight),
+                address: of_target.address.to_string(),
+                port: of_target.port,
+                labels: of_target.labels.clone(),
+                weight,
                 policy_weight: of_target.weight,
                 share_ppm: share(place, of_target.address),
-                sent: Counts { packets, bytes },
+                state: condition,
+                drains_until_unix_ms,
+                sent: told(counts.count.sent),
+                connections: open.map(|open| TargetConnections {
+                    open: open.of(slot),
+                    opened: counts.count.opened,
+                    evicted: counts.count.evicted,
+                    returned: told(counts.count.returned),
+                }),
             }
         };
         let port = match pool.forward {
@@ -141,18 +114,43 @@ impl Governor {
             hash: hash_name(pool.hash).to_owned(),
             port,
             source: OuterSource::iter(&sources).map(|address| address.to_string()).collect(),
+            translation: pool.forward.dnat().map(translation),
+            mss: pool.mss.map(|mss| match mss {
+                Mss::Way => "clamp".to_owned(),
+                Mss::AtMost(bytes) => bytes.to_string(),
+            }),
             routes,
             targets: pool.targets.iter().enumerate().map(target).collect(),
         }
     }
 
-    fn sent_to(&self, pool: &str, target: &str) -> Count {
+    fn counted(&self, pool: &str, target: &str, tracks: bool) -> TargetCounts {
         let slot = self.slots().target(&target_name(pool, target));
-        slot.map_or_else(Count::default, |slot| self.readers().target_counts(slot).sent)
+        let count = slot.map_or_else(TargetCount::default, |slot| self.readers().target_counts(slot));
+        TargetCounts { slot, tracks, count }
+    }
+
+    /// The connections that there are, where these pools remember any.
+    fn connections_of<'p>(&self, mut pools: impl Iterator<Item = &'p Pool>) -> Option<TrackCounts> {
+        pools.any(|pool| pool.forward.dnat().is_some()).then(|| self.readers().connection_counts())
     }
 }
 
-fn policy_of(live: &Live) -> Result<&Policy, GovernError> {
+/// What was counted at a target.
+pub struct TargetCounts {
+    /// Its slot, if it was ever live.
+    pub slot: Option<u32>,
+    /// Whether its connections are remembered.
+    pub tracks: bool,
+    /// Under its name, by any policy.
+    pub count: TargetCount,
+}
+
+fn told(count: Count) -> Counts {
+    Counts { packets: count.packets, bytes: count.bytes }
+}
+
+pub(super) fn policy_of(live: &Live) -> Result<&Policy, GovernError> {
     let unknown = GovernError::UnknownPolicy { generation: live.generation };
     live.document.as_ref().map(|document| &document.policy).ok_or(unknown)
 }
@@ -165,4 +163,16 @@ fn routes_by_pool(policy: &Policy) -> HashMap<&str, Vec<String>> {
         }
     }
     routes
+}
+
+fn translation(dnat: &Dnat) -> TranslationInfo {
+    let timeouts = Timeouts::KEYS.into_iter().zip(dnat.timeouts.all());
+    TranslationInfo {
+        sources: dnat.source.is_some(),
+        ports: dnat.source.map(|source| source.ports.to_string()),
+        timeouts: timeouts
+            .map(|(key, time)| TimeoutInfo { key: key.to_owned(), time: duration_text(time) })
+            .collect(),
+        affinity: dnat.affinity.map(duration_text),
+    }
 }

@@ -9,7 +9,7 @@ use crate::dataplane::{Dataplane, KernelLog, LinkWatcher, Options};
 use crate::metrics;
 use crate::store::{Store, Used};
 use gateway_common::abi::{
-    CONNECTION_WAYS, COUNTER_FIRST_ROUTE, KEYED_WAYS, LimitCount, ROUTE_COUNTERS, TargetCount,
+    CONNECTION_WAYS, COUNTER_FIRST_ROUTE, KEYED_WAYS, LimitCount, ROUTE_COUNTERS, TRACK_WAYS, TargetCount,
 };
 use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 use nix::net::if_::if_nametoindex;
@@ -85,6 +85,7 @@ fn open(config: Config) -> Result<Governor, RunError> {
         live_lines: config.live_members / LIVE_MEMBERS_A_LINE,
         limit_sets: config.limit_keys / KEYED_WAYS as u32,
         connection_sets: config.limit_connections / CONNECTION_WAYS as u32,
+        track_sets: config.connections / TRACK_WAYS as u32,
         flow_accounting: config.flows,
         sample_one_in,
         sample_drops_one_in,

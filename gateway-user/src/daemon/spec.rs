@@ -2,8 +2,8 @@
 //! documents have: it is written down as JSON, which is YAML.
 
 use crate::api::types::{
-    AboveSpec, ActionSpec, AllLabels, BanSpec, DemoteSpec, LimitSpec, LimitUse, MatchSpec, OverSpec, PoolUse,
-    RoutePatch, RouteSpec, SendersSpec, SynCookiesSpec,
+    AboveSpec, ActionSpec, AllLabels, BanSpec, DemoteSpec, LimitSpec, LimitUse, MatchSpec, OverSpec,
+    PlainAction, PoolUse, RoutePatch, RouteSpec, SendersSpec, SynCookiesSpec,
 };
 use crate::policy::{
     self, Action, Diagnostics, KeyLengths, Limit, Match, Over, Per, Quantity, Route, RouteLimit, SynCookies,
@@ -123,14 +123,14 @@ pub fn spec(route: &Route) -> RouteSpec {
         priority: route.priority,
         dscp: route.dscp.map(dscp),
         action: match &route.action {
-            Action::Pass => ActionSpec::Pass,
-            Action::Drop => ActionSpec::Drop,
-            Action::Tx => ActionSpec::Tx,
-            Action::Redirect { interface } => ActionSpec::Redirect(interface.clone()),
+            Action::Pass => ActionSpec::Plain(PlainAction::Pass),
+            Action::Drop => ActionSpec::Plain(PlainAction::Drop),
+            Action::Tx => ActionSpec::Plain(PlainAction::Tx),
+            Action::Redirect { interface } => ActionSpec::Plain(PlainAction::Redirect(interface.clone())),
             Action::Pool { pool, targets } => {
                 ActionSpec::Pool(PoolUse { pool: pool.clone(), targets: targets.clone() })
             }
-            Action::Proxy { port } => ActionSpec::Proxy(*port),
+            Action::Proxy { port } => ActionSpec::Plain(PlainAction::Proxy(*port)),
         },
     }
 }
@@ -238,15 +238,15 @@ fn shown(list: &[String]) -> String {
 #[must_use]
 pub fn action_text(action: &ActionSpec) -> String {
     match action {
-        ActionSpec::Pass => "pass".to_owned(),
-        ActionSpec::Drop => "drop".to_owned(),
-        ActionSpec::Tx => "tx".to_owned(),
-        ActionSpec::Redirect(interface) => format!("redirect {interface}"),
+        ActionSpec::Plain(PlainAction::Pass) => "pass".to_owned(),
+        ActionSpec::Plain(PlainAction::Drop) => "drop".to_owned(),
+        ActionSpec::Plain(PlainAction::Tx) => "tx".to_owned(),
+        ActionSpec::Plain(PlainAction::Redirect(interface)) => format!("redirect {interface}"),
         ActionSpec::Pool(PoolUse { pool, targets }) => {
             let labels: String = targets.iter().map(|(key, value)| format!(" {key}={value}")).collect();
             format!("pool {pool}{labels}")
         }
-        ActionSpec::Proxy(port) => format!("proxy {port}"),
+        ActionSpec::Plain(PlainAction::Proxy(port)) => format!("proxy {port}"),
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
                 ..MatchSpec::default()
             },
             mark: Some(16),
-            ..RouteSpec::new("web", ActionSpec::Redirect("eth1".into()))
+            ..RouteSpec::new("web", ActionSpec::Plain(PlainAction::Redirect("eth1".into())))
         };
         let mut route = route(&RouteSpec { priority: Some(0), ..given.clone() }).unwrap();
         let back = spec(&route);
@@ -350,8 +350,8 @@ mod tests {
                 "pool web version=v2",
             ),
             (ActionSpec::pool("web"), json!({"pool": "web"}), "pool web"),
-            (ActionSpec::Proxy(15_001), json!({"proxy": 15_001}), "proxy 15001"),
-            (ActionSpec::Drop, json!("drop"), "drop"),
+            (ActionSpec::Plain(PlainAction::Proxy(15_001)), json!({"proxy": 15_001}), "proxy 15001"),
+            (ActionSpec::Plain(PlainAction::Drop), json!("drop"), "drop"),
         ] {
             assert_eq!(serde_json::to_value(&action).unwrap(), json);
             assert_eq!(serde_json::from_value::<ActionSpec>(json).unwrap(), action);
@@ -370,7 +370,7 @@ mod tests {
         let from = strings(&["10.0.0.300"]).map(SendersSpec::Any);
         let spec = RouteSpec {
             matches: MatchSpec { from, ..MatchSpec::default() },
-            ..RouteSpec::new("bad", ActionSpec::Pass)
+            ..RouteSpec::new("bad", ActionSpec::Plain(PlainAction::Pass))
         };
         assert_eq!(route(&spec).unwrap_err().errors(), 1);
     }

@@ -8,7 +8,7 @@ use super::change::{Change, Terms};
 use super::governor::Governor;
 use super::label_files::{Files, Reader};
 use super::live::{Document, Live};
-use super::pools::Weights;
+use super::targets::Changes;
 use super::{GovernError, RunError};
 use crate::compile::LabelTable;
 use crate::dataplane::{Dataplane, LivePolicy};
@@ -63,7 +63,7 @@ impl Governor {
         if is_compiled_record {
             live.live_sets = record.details.live_sets;
         }
-        live.weights = Arc::new(record.details.weights);
+        live.changes = Arc::new(record.details.targets);
         let files = Files::Kept(record.details.label_files);
         match policy::parse_with(&live.source, &record.text, &Reader { governor: self, files: &files }) {
             Ok(policy) => live.document = Some(Arc::new(Document::new(record.text, policy))),
@@ -79,12 +79,13 @@ impl Governor {
         if let Some(file) = &self.config.policy {
             self.compare_with_file(file, found);
         }
-        let weighed = live.document.is_none() || is_compiled_record || live.weights.is_empty();
+        let weighed = live.document.is_none() || is_compiled_record || live.changes.is_empty();
         let right = self.knows_its_members(&mut live) && weighed;
         self.set_live(Some(live.clone()));
+        self.tell_target_states(&mut self.writer());
         if !right && let Err(error) = self.compile_again(&mut self.writer(), &live) {
             let text = format!(
-                "the live policy does not know of all members of its labels, or all weights: {error}"
+                "the live policy does not know of all members of its labels, or all changes of targets: {error}"
             );
             self.notice(SUBJECT, text);
         }
@@ -208,6 +209,6 @@ fn unknown(found: &LivePolicy) -> Live {
         labels: None,
         live_sets: Vec::new(),
         pools: None,
-        weights: Weights::default(),
+        changes: Changes::default(),
     }
 }

@@ -10,6 +10,7 @@ use crate::api::types::{
     Counts, HookCounts, InterfaceInfo, InterfaceList, InterfaceStatus, MapUsage, RouteInfo, RouteList, Status,
 };
 use crate::dataplane::Readers;
+use crate::dataplane::TrackCounts;
 use crate::policy::Route;
 use crate::store::Slots;
 use gateway_common::abi::{self, ABI_VERSION, Count, Hook, InterfaceStats, Verdict};
@@ -41,7 +42,7 @@ impl Governor {
             interfaces: states.iter().map(|(name, state)| interface_status(name, state)).collect(),
             flows: self.flow_totals(Some(&flows)),
             events: self.event_totals(),
-            maps: self.map_usage(&self.scan_limits()),
+            maps: self.map_usage(&self.scan_limits(), &self.readers.connection_counts()),
             notices: self.notices().into_values().collect(),
         })
     }
@@ -191,7 +192,7 @@ impl Governor {
     /// How full every bounded table is; `scan` says it of those of limits, where an entry is in use that
     /// does not give way at once.
     #[must_use]
-    pub fn map_usage(&self, scan: &LimitScan) -> Vec<MapUsage> {
+    pub fn map_usage(&self, scan: &LimitScan, connections: &TrackCounts) -> Vec<MapUsage> {
         let usage = |map: &str, entries: u64, max_entries: u64| MapUsage {
             map: map.to_lowercase(),
             entries,
@@ -201,6 +202,7 @@ impl Governor {
             self.map_sizes().iter().map(|size| usage(size.map, size.entries, size.max_entries)).collect();
         all.push(usage(abi::maps::KEYED, scan.keys().in_debt, self.readers.keys_max()));
         all.push(usage(abi::maps::CONNECTIONS, scan.connections().entries, self.readers.connections_max()));
+        all.push(usage(abi::maps::TRACKED, connections.entries, self.readers.tracked_max()));
         {
             let slots = self.slots();
             all.push(usage(abi::maps::ROUTES, slots.routes_used().into(), Slots::MOST_ROUTES.into()));

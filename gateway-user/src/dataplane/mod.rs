@@ -40,6 +40,7 @@ mod sys;
 mod testrun;
 #[cfg(test)]
 mod tests;
+mod tracked;
 mod watch;
 
 pub use apply::{Applied, LivePolicy, Timing};
@@ -58,6 +59,7 @@ pub use refresh::InterfaceChange;
 pub use routing::source_addresses;
 pub use stats::{Readers, TelemetryCounts};
 pub use testrun::{Program, TestRunOutcome};
+pub use tracked::{Connection, TrackCounts};
 pub use watch::{LinkEvent, LinkWatcher};
 
 use gateway_common::abi::{

@@ -14,6 +14,7 @@ use super::object::{self, Programs, Sizes};
 use super::pins::{InterfacePin, Pins};
 use super::shape::{self, SHAPES};
 use super::stats::{Maps, Readers};
+use super::tracked::TrackMaps;
 use super::{Dataplane, Error, Opened, Options, sys};
 use aya::Ebpf;
 use aya::maps::MapData;
@@ -136,6 +137,11 @@ fn adopt(
             keyed: open.write(maps::KEYED)?,
             names: open.read(maps::KEYED_NAMES)?,
             connections: open.read(maps::CONNECTIONS)?,
+        },
+        track: TrackMaps {
+            tags: open.read(maps::TRACK_TAGS)?,
+            tracked: open.read(maps::TRACKED)?,
+            states: open.write(maps::TARGET_STATES)?,
         },
         clock: ClockSource::new(object::open_xdp(&pins, programs::CLOCK)?),
     }));

@@ -4,6 +4,7 @@ use super::clock::ClockSource;
 use super::flows::{FlowScan, Memo};
 use super::limits::LimitMaps;
 use super::mapped::Mapped;
+use super::tracked::TrackMaps;
 use super::{Clock, Error};
 use bytemuck::Pod;
 use gateway_common::abi::{
@@ -69,6 +70,7 @@ pub(super) struct Maps {
     pub(super) memo: Memo,
     pub(super) telemetry: Mapped<u64>,
     pub(super) limits: LimitMaps,
+    pub(super) track: TrackMaps,
     pub(super) clock: ClockSource,
 }
 

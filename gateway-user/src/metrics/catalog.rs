@@ -36,6 +36,24 @@ catalog! {
         "Packets sent to a target of a pool.";
     TARGET_BYTES = "gateway_target_bytes_total", Counter, ["pool", "target"],
         "Bytes of packets sent to a target of a pool, as they were received.";
+    TARGET_RETURNED_PACKETS = "gateway_target_returned_packets_total", Counter, ["pool", "target"],
+        "Packets that came back from a target of a pool that translates.";
+    TARGET_RETURNED_BYTES = "gateway_target_returned_bytes_total", Counter, ["pool", "target"],
+        "Bytes that came back from a target of a pool that translates.";
+    TARGET_CONNECTIONS = "gateway_target_connections", Gauge, ["pool", "target"],
+        "Connections of a target that are not over, of a pool that translates.";
+    TARGET_OPENED = "gateway_target_connections_total", Counter, ["pool", "target"],
+        "Connections that began at a target of a pool that translates.";
+    TARGET_EVICTED = "gateway_target_connections_evicted_total", Counter, ["pool", "target"],
+        "Half-open connections of a target that gave way to others, because the table was full.";
+    TRACKED_REFUSED = "gateway_connections_refused_total", Counter, [],
+        "Connections of pools that translate that found no place, and were refused.";
+    ERRORS_SENT = "gateway_icmp_errors_sent_total", Counter, [],
+        "ICMP errors of the gateway's own that were sent.";
+    ERRORS_SUPPRESSED = "gateway_icmp_errors_suppressed_total", Counter, [],
+        "ICMP errors of the gateway's own that were not sent, to keep their rate.";
+    FRAGMENTS_EVICTED = "gateway_fragments_evicted_total", Counter, [],
+        "First fragments that pushed out what others' later fragments would have followed.";
     GENERATION = "gateway_policy_generation", Gauge, [],
         "Generation of the live policy, 0 while there is none.";
     APPLIED = "gateway_policy_applied_timestamp_seconds", Gauge, [],
@@ -146,6 +164,15 @@ pub const NODE: &[Definition] = &[
     ROUTES_LEFT_OUT,
     TARGET_PACKETS,
     TARGET_BYTES,
+    TARGET_RETURNED_PACKETS,
+    TARGET_RETURNED_BYTES,
+    TARGET_CONNECTIONS,
+    TARGET_OPENED,
+    TARGET_EVICTED,
+    TRACKED_REFUSED,
+    ERRORS_SENT,
+    ERRORS_SUPPRESSED,
+    FRAGMENTS_EVICTED,
     GENERATION,
     APPLIED,
     ROUTES,

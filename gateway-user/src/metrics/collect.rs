@@ -4,6 +4,7 @@ use super::catalog as c;
 use super::family::{Definition, Family};
 use super::{limits, pools};
 use crate::daemon::{Governor, LimitScan, RESERVED};
+use crate::dataplane::TrackCounts;
 use gateway_common::abi::{ABI_VERSION, Hook, InterfaceStats, Verdict};
 use gateway_common::reason::Reason;
 use prometheus::core::{Collector, Desc};
@@ -40,8 +41,9 @@ impl Collector for Node {
         families.extend(node(governor));
         let scan = governor.scan_limits();
         families.extend(limits::collect(governor, &scan));
-        families.extend(pools::collect(governor));
-        families.extend(tables(governor, &scan));
+        let connections = governor.readers().connection_counts();
+        families.extend(pools::collect(governor, &connections));
+        families.extend(tables(governor, &scan, &connections));
         families.into_iter().map(Family::finish).collect()
     }
 }
@@ -151,6 +153,10 @@ fn node(governor: &Governor) -> Vec<Family> {
         (c::CONNECTIONS_REFUSED, kernel.connections_refused),
         (c::LIMIT_CONTENDED, kernel.limit_contended),
         (c::COOKIES_WRONG, kernel.syn_cookies_wrong),
+        (c::TRACKED_REFUSED, kernel.tracked_refused),
+        (c::ERRORS_SENT, kernel.errors_sent),
+        (c::ERRORS_SUPPRESSED, kernel.errors_suppressed),
+        (c::FRAGMENTS_EVICTED, kernel.fragments_evicted),
     ];
     let mut families = Vec::new();
     for (definition, value) in values {
@@ -164,10 +170,10 @@ fn node(governor: &Governor) -> Vec<Family> {
     families
 }
 
-fn tables(governor: &Governor, scan: &LimitScan) -> [Family; 2] {
+fn tables(governor: &Governor, scan: &LimitScan, connections: &TrackCounts) -> [Family; 2] {
     let mut entries = Family::new(c::MAP_ENTRIES);
     let mut most = Family::new(c::MAP_MAX_ENTRIES);
-    for usage in governor.map_usage(scan) {
+    for usage in governor.map_usage(scan, connections) {
         entries.count(&[&usage.map], usage.entries);
         most.count(&[&usage.map], usage.max_entries);
     }

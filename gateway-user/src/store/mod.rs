@@ -100,17 +100,44 @@ pub struct Details {
     /// names.
     #[serde(default)]
     pub live_sets: Vec<Vec<String>>,
-    /// Weights that targets of its pools have in the place of its own, by name (`web/v1`).
+    /// What holds of targets of its pools in the place of what it says.
+    #[serde(flatten)]
+    pub targets: TargetChanges,
+}
+
+/// What holds of targets in the place of what the policy says, by name (`web/v1`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetChanges {
+    /// Weights.
     #[serde(default)]
     pub weights: BTreeMap<String, u16>,
+    /// Those that take no new connections; of pools that translate.
+    #[serde(default)]
+    pub drains: BTreeMap<String, Drain>,
+}
+
+impl TargetChanges {
+    /// Whether all is as the policy says.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.weights.is_empty() && self.drains.is_empty()
+    }
+}
+
+/// A target that takes no new connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// When those that it has end; nothing where they go on to their own end. By the calendar, so that it
+    /// holds across a restart of the machine. Milliseconds since the Unix epoch.
+    pub ends_at_unix_ms: Option<u64>,
 }
 
 impl Details {
-    /// Only the store writes them; without, there are no label files, sets and weights. Damaged ones are
+    /// Only the store writes them; without, there are no label files, sets and changes of targets. Damaged ones are
     /// told: a policy with label files cannot be made live again from them.
     fn read(bytes: &[u8]) -> Details {
         serde_json::from_slice(bytes).unwrap_or_else(|error| {
-            tracing::error!(%error, "what is kept with a stored policy (label files, live weights) cannot be read");
+            tracing::error!(%error, "what is kept with a stored policy (label files, live weights, drains) cannot be read");
             Details::default()
         })
     }

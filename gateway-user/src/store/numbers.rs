@@ -27,6 +27,12 @@ impl Numbers {
         self.names.get(place as usize).filter(|name| !name.is_empty()).map(String::as_str)
     }
 
+    /// All names and their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
+        let numbered = self.names.iter().zip(1..);
+        numbered.filter(|(name, _)| !name.is_empty()).map(|(name, number)| (name.as_str(), number))
+    }
+
     /// Numbers for the names that have none, from `first_free` on; else the first name that finds none
     /// up to `most`.
     pub(super) fn plan<'a>(

@@ -246,6 +246,17 @@ impl Slots {
         self.targets.of(name)
     }
 
+    /// The target that has this slot.
+    #[must_use]
+    pub fn target_name(&self, slot: u32) -> Option<&str> {
+        self.targets.name(slot)
+    }
+
+    /// Every target that has a slot, and the slot.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.targets.iter()
+    }
+
     /// The number of a label, if it has one.
     #[must_use]
     pub fn label(&self, name: &str) -> Option<u32> {

@@ -8,6 +8,7 @@ mod labels;
 mod limits;
 mod node;
 mod pools;
+mod translation;
 
 use node::{Node, run, wait_for};
 use serde_json::{Value, json};

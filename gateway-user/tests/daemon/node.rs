@@ -103,6 +103,11 @@ impl Node {
         format!("nsenter --net=/run/netns/{} {command}", self.name)
     }
 
+    /// A command line that runs `command` in the namespace of the client.
+    pub fn beside(&self, command: &str) -> String {
+        format!("nsenter --net=/run/netns/{}c {command}", self.name)
+    }
+
     /// Sends UDP packets from the client to the gateway's port.
     pub fn send(&self, packets: u32, port: u16) {
         self.send_code(packets, &port.to_string());

@@ -114,8 +114,12 @@ fn shares_are_known_after_a_restart_beside_a_live_member() {
 fn a_live_weight_stays_across_policies_and_restarts() {
     let mut node = started();
     let set = |node: &Node, target: &str, body: &str| {
-        let method = if body.is_empty() { "DELETE" } else { "PUT" };
-        node.ask(method, &format!("/v1/pools/web/targets/{target}/weight"), body)
+        let path = format!("/v1/pools/web/targets/{target}/weight");
+        let taking = r#"{"state": "taking"}"#;
+        match body {
+            "" => node.ask("PUT", &path.replace("weight", "state"), taking),
+            body => node.ask("PUT", &path, body),
+        }
     };
     assert_eq!(set(&node, "v3", r#"{"weight": 1}"#).refusal(), (404, "no_such_target".to_owned()));
     assert_eq!(set(&node, "v1", r#"{"weight": 70000}"#).status, 400);

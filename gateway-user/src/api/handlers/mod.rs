@@ -1,5 +1,6 @@
 //! One function a path and method. What changes anything takes a [`super::peer::Changer`] first.
 
+pub mod connections;
 pub mod labels;
 pub mod limits;
 pub mod policy;

@@ -5,7 +5,7 @@ use crate::api::error::ApiError;
 use crate::api::extract::JsonBody;
 use crate::api::peer::Changer;
 use crate::api::server::Shared;
-use crate::api::types::{ErrorBody, PoolInfo, PoolList, TargetWeight};
+use crate::api::types::{ErrorBody, PoolInfo, PoolList, SetTargetState, TargetWeight};
 use crate::daemon::Governor;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -55,27 +55,28 @@ pub async fn set_weight(
     Path((pool, target)): Path<(String, String)>,
     JsonBody(weight): JsonBody<TargetWeight>,
 ) -> Result<Json<PoolInfo>, ApiError> {
-    blocking(&shared, move |governor| governor.set_weight(&pool, &target, Some(weight.weight)))
-        .await
-        .map(Json)
+    blocking(&shared, move |governor| governor.set_weight(&pool, &target, weight.weight)).await.map(Json)
 }
 
-/// Gives a target the policy's weight back.
-#[utoipa::path(delete, path = "/v1/pools/{pool}/targets/{target}/weight", tag = "pools",
-    operation_id = "target_enable",
+/// Lets a target drain or end its connections, or take them as the policy says; it stays as a weight does.
+#[utoipa::path(put, path = "/v1/pools/{pool}/targets/{target}/state", tag = "pools",
+    operation_id = "target_state",
     params(("pool" = String, Path), ("target" = String, Path)),
+    request_body = SetTargetState,
     responses(
         (status = 200, body = PoolInfo),
+        (status = 400, body = ErrorBody, description = "bad_request"),
         (status = 403, body = ErrorBody, description = "forbidden"),
         (status = 404, body = ErrorBody, description = "no_such_pool, no_such_target"),
         (status = 409, body = ErrorBody, description = "unknown_policy"),
-        (status = 422, body = ErrorBody, description = "not_compilable"),
+        (status = 422, body = ErrorBody, description = "not_tracked, not_compilable"),
     ),
 )]
-pub async fn restore_weight(
+pub async fn set_state(
     _: Changer,
     State(shared): State<Shared>,
     Path((pool, target)): Path<(String, String)>,
+    JsonBody(state): JsonBody<SetTargetState>,
 ) -> Result<Json<PoolInfo>, ApiError> {
-    blocking(&shared, move |governor| governor.set_weight(&pool, &target, None)).await.map(Json)
+    blocking(&shared, move |governor| governor.set_target_state(&pool, &target, state)).await.map(Json)
 }

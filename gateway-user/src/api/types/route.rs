@@ -51,10 +51,20 @@ impl RouteSpec {
     }
 }
 
-/// An action: `"pass"`, `"drop"`, `"tx"`, `{"redirect": "eth1"}`, `{"pool": "web"}`, `{"proxy": 15001}`.
+/// An action: `"pass"`, `"drop"`, `"tx"`, `{"redirect": "eth1"}`, `{"proxy": 15001}`, `{"pool": "web"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ActionSpec {
+    /// One that says all in a word or under one key.
+    Plain(PlainAction),
+    /// To a target of a pool.
+    Pool(PoolUse),
+}
+
+/// An action that says all in a word or under one key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum ActionSpec {
+pub enum PlainAction {
     /// To the stack.
     Pass,
     /// Dropped.
@@ -65,9 +75,6 @@ pub enum ActionSpec {
     Redirect(String),
     /// To the socket of this node that listens on this port.
     Proxy(u16),
-    /// To a target of a pool.
-    #[serde(untagged)]
-    Pool(PoolUse),
 }
 
 impl ActionSpec {

@@ -1,7 +1,8 @@
 //! Values of flags that say what a route does: actions, marks, limits, SYN cookies.
 
 use crate::api::types::{
-    AboveSpec, ActionSpec, BanSpec, DemoteSpec, LimitSpec, LimitUse, OverSpec, PoolUse, SynCookiesSpec,
+    AboveSpec, ActionSpec, BanSpec, DemoteSpec, LimitSpec, LimitUse, OverSpec, PlainAction, PoolUse,
+    SynCookiesSpec,
 };
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -12,15 +13,15 @@ const ACTION_HELP: &str =
 /// `pass`, `drop`, `tx`, `redirect:eth1`, `pool:web`, `pool:web,version=v2` or `proxy:15001`.
 pub fn parse_action(text: &str) -> Result<ActionSpec, String> {
     match text.split_once(':') {
-        None if text == "pass" => Ok(ActionSpec::Pass),
-        None if text == "drop" => Ok(ActionSpec::Drop),
-        None if text == "tx" => Ok(ActionSpec::Tx),
+        None if text == "pass" => Ok(ActionSpec::Plain(PlainAction::Pass)),
+        None if text == "drop" => Ok(ActionSpec::Plain(PlainAction::Drop)),
+        None if text == "tx" => Ok(ActionSpec::Plain(PlainAction::Tx)),
         Some(("redirect", interface)) if !interface.is_empty() => {
-            Ok(ActionSpec::Redirect(interface.to_owned()))
+            Ok(ActionSpec::Plain(PlainAction::Redirect(interface.to_owned())))
         }
         Some(("pool", pool)) if !pool.is_empty() => parse_pool(pool),
         Some(("proxy", port)) => match port.parse() {
-            Ok(port @ 1..) => Ok(ActionSpec::Proxy(port)),
+            Ok(port @ 1..) => Ok(ActionSpec::Plain(PlainAction::Proxy(port))),
             _ => Err(format!("{port:?} is not a port; write 1 to 65535")),
         },
         _ => Err(ACTION_HELP.to_owned()),

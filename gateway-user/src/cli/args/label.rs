@@ -1,7 +1,7 @@
 //! Arguments of `gateway label`.
 
 use super::OutputArgs;
-use super::values::number_and_unit;
+use super::values::seconds;
 use crate::daemon::TTL_SECS_MAX;
 use clap::{Args, Subcommand};
 
@@ -90,19 +90,9 @@ pub struct DeleteMembersArgs {
     pub output: OutputArgs,
 }
 
-/// A time to live, seconds: `90s`, `10m`, `2h`, `7d`.
+/// A time to live, seconds.
 fn ttl_secs(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is not a time to live; write it as 90s, 10m, 2h or 7d");
-    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
-    let secs_each = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return Err(wrong()),
-    };
-    let secs = number.checked_mul(secs_each).filter(|secs| (1..=TTL_SECS_MAX).contains(secs));
-    secs.ok_or_else(|| format!("`{text}` is out of bounds; a time to live is 1s to 365d"))
+    seconds(text, TTL_SECS_MAX, "365d")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! the command modules.
 
 mod backend;
+mod connection;
 mod decision;
 mod label;
 mod limit;
@@ -13,7 +14,8 @@ mod route;
 mod run;
 mod values;
 
-pub use backend::{NamedTargetArgs, TargetVerb};
+pub use backend::{NamedTargetArgs, SetTargetArgs, TargetVerb};
+pub use connection::{ConnectionListArgs, ConnectionVerb};
 pub use label::{AddMembersArgs, DeleteMembersArgs, LabelVerb, ShowLabelArgs};
 pub use limit::{LimitVerb, UnbanArgs};
 pub use observe::{EventListArgs, EventVerb, FlowListArgs, FlowTopArgs, FlowVerb, FollowArgs, RateColumn};
@@ -78,9 +80,12 @@ pub enum Command {
     /// Show pools, their targets, and what was sent to them
     #[command(subcommand, after_help = pool::EXAMPLE)]
     Pool(PoolVerb),
-    /// Change the weights of pools' targets, live
+    /// Change what pools' targets get, live
     #[command(subcommand, after_help = backend::EXAMPLE)]
     Target(TargetVerb),
+    /// Show the connections of pools that translate
+    #[command(subcommand, after_help = connection::EXAMPLE)]
+    Connection(ConnectionVerb),
     /// Show sampled packets, what was decided for them, and alerts
     #[command(subcommand, after_help = observe::EVENT_EXAMPLE)]
     Event(EventVerb),
@@ -237,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_route_is_read_from_flags() {
-        use crate::api::types::{ActionSpec, Position};
+        use crate::api::types::{ActionSpec, PlainAction, Position};
         let line = "gateway route add web --to 203.0.113.10,2001:db8::/32 --to 192.0.2.1 --protocol tcp \
                     --port 80,8000-8099 --mark 0x10 --priority 6 --action redirect:eth1 --before old";
         let Command::Route(verb) = parse(line).unwrap().command else { panic!("{line}") };
@@ -247,7 +252,7 @@ mod tests {
         assert_eq!(matches.port.unwrap(), ["80", "8000-8099"]);
         assert_eq!(matches.from, None);
         assert_eq!((args.mark, args.priority), (Some(16), Some(6)));
-        assert_eq!(args.action, ActionSpec::Redirect("eth1".into()));
+        assert_eq!(args.action, ActionSpec::Plain(PlainAction::Redirect("eth1".into())));
         assert_eq!(args.place.position(), Some(Position::Before("old".into())));
     }
 

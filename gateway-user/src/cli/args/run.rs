@@ -72,6 +72,10 @@ pub struct Settings {
     /// [default: 262144]
     #[arg(long, value_name = "N")]
     pub limit_connections: Option<u32>,
+    /// Connections that pools with `forward: dnat` remember at once, a power of two, 144 bytes each
+    /// [default: 262144]
+    #[arg(long, value_name = "N")]
+    pub connections: Option<u32>,
     /// Whether flows are accounted for [default: on]
     #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
     pub flow_accounting: Option<OnOff>,

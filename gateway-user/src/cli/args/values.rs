@@ -76,6 +76,21 @@ impl FromStr for Interval {
     }
 }
 
+/// A whole number of seconds, 1 to `most`, which `most_text` writes: `90s`, `10m`, `2h`, `7d`.
+pub fn seconds(text: &str, most: u64, most_text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not a length of time; write it as 90s, 10m, 2h or 7d");
+    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+    let secs_each = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let secs = number.checked_mul(secs_each).filter(|secs| (1..=most).contains(secs));
+    secs.ok_or_else(|| format!("`{text}` is out of bounds; write 1s to {most_text}"))
+}
+
 /// Where metrics are served: an address with a port, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metrics(pub Option<SocketAddr>);

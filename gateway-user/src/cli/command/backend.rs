@@ -1,10 +1,10 @@
 //! `gateway target`.
 
-use super::super::args::{NamedTargetArgs, TargetVerb};
+use super::super::args::{NamedTargetArgs, SetTargetArgs, TargetVerb};
 use super::super::client::Client;
 use super::super::target::Target;
 use super::super::{CliError, output, render};
-use crate::api::types::{PoolInfo, TargetWeight};
+use crate::api::types::{PoolInfo, SetTargetState, TargetCondition, TargetWeight};
 use hyper::Method;
 
 /// Does what the verb says, and shows the pool.
@@ -12,17 +12,28 @@ use hyper::Method;
 /// # Errors
 /// See [`CliError`].
 pub async fn run(client: &Client, verb: TargetVerb) -> Result<(), CliError> {
-    let (args, weight) = match verb {
-        TargetVerb::Set(args) => (args.target, Some(args.weight)),
-        TargetVerb::Disable(args) => (args, Some(0)),
-        TargetVerb::Enable(args) => (args, None),
+    let state = |state, for_secs| SetTargetState { state, for_secs };
+    let (args, asked) = match verb {
+        TargetVerb::Set(args) => return set(client, args).await,
+        TargetVerb::Drain(args) => (args.target, state(TargetCondition::Draining, args.span)),
+        TargetVerb::Disable(args) => (args, state(TargetCondition::Off, None)),
+        TargetVerb::Enable(args) => (args, state(TargetCondition::Taking, None)),
     };
-    let NamedTargetArgs { name, output } = args;
-    let path = Target::new("/v1/pools").segment(&name.pool).segment("targets");
-    let path = path.segment(&name.target).segment("weight");
-    let pool: PoolInfo = match weight {
-        Some(weight) => client.send(Method::PUT, &path, &TargetWeight { weight }).await?,
-        None => client.call(Method::DELETE, &path).await?,
-    };
-    output::show(output.output, &pool, |wide| render::pool::one(&pool, None, wide))
+    let pool = client.send(Method::PUT, &path(&args, "state"), &asked).await?;
+    show(&args, &pool)
+}
+
+async fn set(client: &Client, args: SetTargetArgs) -> Result<(), CliError> {
+    let weight = TargetWeight { weight: args.weight };
+    let pool = client.send(Method::PUT, &path(&args.target, "weight"), &weight).await?;
+    show(&args.target, &pool)
+}
+
+fn path(args: &NamedTargetArgs, what: &str) -> Target {
+    let path = Target::new("/v1/pools").segment(&args.name.pool).segment("targets");
+    path.segment(&args.name.target).segment(what)
+}
+
+fn show(args: &NamedTargetArgs, pool: &PoolInfo) -> Result<(), CliError> {
+    output::show(args.output.output, pool, |wide| render::pool::one(pool, None, wide))
 }

@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod check;
+pub mod connection;
 pub mod detach;
 pub mod event;
 pub mod flow;

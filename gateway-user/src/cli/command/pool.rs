@@ -81,6 +81,8 @@ fn rates(before: &[TargetInfo], now: &[TargetInfo], elapsed: Duration) -> Vec<Ta
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::types::TargetCondition;
+    use std::collections::BTreeMap;
 
     #[test]
     fn rates_are_of_the_time_between_two_looks() {
@@ -90,7 +92,12 @@ mod tests {
             weight: 1,
             policy_weight: 1,
             share_ppm: None,
+            state: TargetCondition::Taking,
+            drains_until_unix_ms: None,
+            port: None,
+            labels: BTreeMap::new(),
             sent: Counts { packets, bytes: packets * 100 },
+            connections: None,
         };
         let before = [target("v1", 1_000), target("v2", 5)];
         let now = [target("v1", 3_000), target("v2", 5), target("v3", 70)];

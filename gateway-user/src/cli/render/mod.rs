@@ -1,5 +1,6 @@
 //! Answers of the control API → text for people. Pure: what is known goes in, text comes out.
 
+pub mod connection;
 pub mod event;
 pub mod flow;
 pub mod label;

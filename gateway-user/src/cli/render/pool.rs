@@ -2,9 +2,9 @@
 
 use super::super::command::pool::TargetRate;
 use super::super::output::Columns;
-use super::super::units::{bit_rate, bytes, number, packet_rate};
-use super::{count, names};
-use crate::api::types::{PoolInfo, PoolList, TargetInfo};
+use super::super::units::{bit_rate, bytes, date_time, number, packet_rate};
+use super::{count, endpoint, names};
+use crate::api::types::{PoolInfo, PoolList, TargetCondition, TargetInfo};
 
 const PPM_IN_PERCENT: u32 = 10_000;
 
@@ -20,7 +20,7 @@ pub fn list(list: &PoolList, wide: bool) -> String {
     }
     let mut columns = Columns::new(&heads);
     for pool in &list.pools {
-        let taking = pool.targets.iter().filter(|target| target.weight > 0).count();
+        let taking = pool.targets.iter().filter(|target| takes(target)).count();
         let packets = pool.targets.iter().map(|target| target.sent.packets).sum();
         let sent = pool.targets.iter().map(|target| target.sent.bytes).sum();
         let mut cells = vec![
@@ -49,34 +49,100 @@ pub fn one(pool: &PoolInfo, rates: Option<&[TargetRate]>, wide: bool) -> String 
     let port = pool.port.map_or_else(String::new, |port| format!(", port {port}"));
     line("forward", &format!("{}{port}", pool.forward));
     line("hash", &pool.hash);
-    if pool.forward != "l2" {
-        let chosen = "by the node's routing".to_owned();
-        line("source", &if pool.source.is_empty() { chosen } else { pool.source.join(", ") });
+    if let Some(source) = source(pool) {
+        line("source", &source);
+    }
+    if let Some(translation) = &pool.translation {
+        let timeouts: Vec<String> =
+            translation.timeouts.iter().map(|timeout| format!("{} {}", timeout.key, timeout.time)).collect();
+        line("timeouts", &timeouts.join(", "));
+        line("affinity", translation.affinity.as_deref().unwrap_or("none"));
+    }
+    if let Some(mss) = &pool.mss {
+        line("mss", mss);
     }
     line("routes", &if pool.routes.is_empty() { "none".to_owned() } else { names(&pool.routes) });
-    let taking = pool.targets.iter().filter(|target| target.weight > 0).count();
+    let taking = pool.targets.iter().filter(|target| takes(target)).count();
     line("targets", &format!("{}, {taking} of them taking packets", count(pool.targets.len(), "target")));
-    let mut heads = vec!["TARGET", "ADDRESS", ">WEIGHT", ">SHARE", ">PACKETS", ">BYTES"];
+    text.push('\n');
+    text + &targets(pool, rates, wide)
+}
+
+/// What the targets' network sees for a source, where it is not the client's own.
+fn source(pool: &PoolInfo) -> Option<String> {
+    let translated = pool.translation.as_ref().map(|translation| translation.sources);
+    let chosen = || "by the node's routing".to_owned();
+    let named = if pool.source.is_empty() { chosen() } else { pool.source.join(", ") };
+    match translated {
+        None if pool.forward == "l2" => None,
+        None => Some(named),
+        Some(false) => Some("clients keep theirs".to_owned()),
+        Some(true) => {
+            let ports = pool.translation.as_ref().and_then(|translation| translation.ports.clone());
+            Some(format!("{named}, ports {}", ports.unwrap_or_default()))
+        }
+    }
+}
+
+fn targets(pool: &PoolInfo, rates: Option<&[TargetRate]>, wide: bool) -> String {
+    let tracks = pool.targets.iter().any(|target| target.connections.is_some());
+    let labels = pool.targets.iter().any(|target| !target.labels.is_empty());
+    let mut heads = vec!["TARGET", "ADDRESS", ">WEIGHT", ">SHARE", "STATE"];
+    if tracks {
+        heads.extend([">OPEN", ">OPENED"]);
+    }
+    heads.extend([">PACKETS", ">BYTES"]);
+    if tracks {
+        heads.extend([">RETURNED", ">RETURNED BYTES"]);
+    }
     if rates.is_some() {
         heads.extend([">PACKET RATE", ">BIT RATE"]);
+    }
+    if labels {
+        heads.push("LABELS");
     }
     let mut columns = Columns::new(&heads);
     for (place, target) in pool.targets.iter().enumerate() {
         let mut cells = vec![
             target.name.clone(),
-            target.address.clone(),
+            endpoint(&target.address, target.port),
             weight(target),
             target.share_ppm.map_or_else(|| "-".to_owned(), percent),
-            number(target.sent.packets, wide),
-            bytes(target.sent.bytes, wide),
+            state(target),
         ];
-        if let Some(rate) = rates.and_then(|rates| rates.get(place)) {
-            cells.extend([packet_rate(rate.packets_per_sec), bit_rate(rate.bytes_per_sec)]);
+        let connections = target.connections.as_ref();
+        cells.extend(connections.map(|of| number(of.open, wide)));
+        cells.extend(connections.map(|of| number(of.opened, wide)));
+        cells.extend([number(target.sent.packets, wide), bytes(target.sent.bytes, wide)]);
+        cells.extend(connections.map(|of| number(of.returned.packets, wide)));
+        cells.extend(connections.map(|of| bytes(of.returned.bytes, wide)));
+        if let Some(rates) = rates {
+            let rate = rates.get(place);
+            cells.push(rate.map_or_else(String::new, |rate| packet_rate(rate.packets_per_sec)));
+            cells.push(rate.map_or_else(String::new, |rate| bit_rate(rate.bytes_per_sec)));
+        }
+        if labels {
+            let labels: Vec<String> =
+                target.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            cells.push(labels.join(","));
         }
         columns.row(cells);
     }
-    text.push('\n');
-    text + &columns.text()
+    columns.text()
+}
+
+fn takes(target: &TargetInfo) -> bool {
+    target.state == TargetCondition::Taking
+}
+
+/// `taking`, `draining`, `draining until 2026-11-21 05:10:22 UTC` or `off`.
+fn state(target: &TargetInfo) -> String {
+    match (target.state, target.drains_until_unix_ms) {
+        (TargetCondition::Taking, _) => "taking".to_owned(),
+        (TargetCondition::Off, _) => "off".to_owned(),
+        (TargetCondition::Draining, None) => "draining".to_owned(),
+        (TargetCondition::Draining, Some(end_ms)) => format!("draining until {}", date_time(end_ms / 1_000)),
+    }
 }
 
 /// The weight, and the policy's where that is another.
@@ -95,7 +161,8 @@ fn percent(ppm: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::Counts;
+    use crate::api::types::{Counts, TargetConnections, TimeoutInfo, TranslationInfo};
+    use std::collections::BTreeMap;
 
     fn target(name: &str, address: &str, weight: u16, share_ppm: Option<u32>, packets: u64) -> TargetInfo {
         let sent = Counts { packets, bytes: packets * 1_000 };
@@ -105,7 +172,12 @@ mod tests {
             weight,
             policy_weight: weight.max(5),
             share_ppm,
+            state: if weight > 0 { TargetCondition::Taking } else { TargetCondition::Off },
+            drains_until_unix_ms: None,
+            port: None,
+            labels: BTreeMap::new(),
             sent,
+            connections: None,
         }
     }
 
@@ -116,6 +188,8 @@ mod tests {
             hash: "five-tuple".into(),
             port: Some(6080),
             source: Vec::new(),
+            translation: None,
+            mss: None,
             routes: vec!["web".into(), "web6".into()],
             targets: vec![
                 target("v1", "10.0.0.11", 95, Some(949_998), 1_234_567),
@@ -147,10 +221,10 @@ source    by the node's routing
 routes    web, web6
 targets   3 targets, 2 of them taking packets
 
-TARGET  ADDRESS             WEIGHT     SHARE  PACKETS    BYTES
-v1      10.0.0.11               95  94.999 %    1.23M  1.23 GB
-v2      2001:db8::12             5   5.000 %    64.0k  64.0 MB
-v3      10.0.0.13     0 (policy 5)         -        0      0 B
+TARGET  ADDRESS             WEIGHT     SHARE  STATE   PACKETS    BYTES
+v1      10.0.0.11               95  94.999 %  taking    1.23M  1.23 GB
+v2      2001:db8::12             5   5.000 %  taking    64.0k  64.0 MB
+v3      10.0.0.13     0 (policy 5)         -  off           0      0 B
 ";
         assert_eq!(one(&pool(), None, false), text);
         let rate = |target: &str, packets_per_sec| TargetRate {
@@ -161,5 +235,48 @@ v3      10.0.0.13     0 (policy 5)         -        0      0 B
         let rates = [rate("v1", 95_000.0), rate("v2", 5_000.0), rate("v3", 0.0)];
         let text = one(&pool(), Some(&rates), false);
         assert!(text.contains("1.23 GB    95.0 kpps   760 Mbit/s\n"), "{text}");
+    }
+
+    #[test]
+    fn a_pool_that_translates() {
+        let mut pool = pool();
+        let timeouts = vec![TimeoutInfo { key: "udp".into(), time: "2m".into() }];
+        pool.forward = "dnat".into();
+        pool.port = None;
+        pool.mss = Some("clamp".into());
+        pool.translation = Some(TranslationInfo {
+            sources: true,
+            ports: Some("61000-65535".into()),
+            timeouts,
+            affinity: Some("10m".into()),
+        });
+        for target in &mut pool.targets {
+            let returned = Counts { packets: 7, bytes: 700 };
+            target.connections = Some(TargetConnections { open: 3, opened: 9, evicted: 0, returned });
+        }
+        pool.targets[0].port = Some(8_080);
+        pool.targets[1].state = TargetCondition::Draining;
+        pool.targets[1].drains_until_unix_ms = Some(1_700_000_000_000);
+        pool.targets[1].labels = [("version".to_owned(), "v2".to_owned())].into();
+        pool.targets.truncate(2);
+        let text = "\
+pool      web
+forward   dnat
+hash      five-tuple
+source    by the node's routing, ports 61000-65535
+timeouts  udp 2m
+affinity  10m
+mss       clamp
+routes    web, web6
+targets   2 targets, 1 of them taking packets
+
+TARGET  ADDRESS         WEIGHT     SHARE  STATE                                   OPEN  OPENED  PACKETS    BYTES  RETURNED  RETURNED BYTES  LABELS
+v1      10.0.0.11:8080      95  94.999 %  taking                                     3       9    1.23M  1.23 GB         7           700 B
+v2      2001:db8::12         5   5.000 %  draining until 2023-11-14 22:13:20 UTC     3       9    64.0k  64.0 MB         7           700 B  version=v2
+";
+        let plain: Vec<String> =
+            one(&pool, None, false).lines().map(|line| line.trim_end().to_owned()).collect();
+        let expected: Vec<&str> = text.lines().map(str::trim_end).collect();
+        assert_eq!(plain, expected);
     }
 }

@@ -128,14 +128,14 @@ fn cookies_text(cookies: &SynCookiesSpec) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::types::{ActionSpec, BanSpec, LimitSpec, RouteSpec};
+    use crate::api::types::{ActionSpec, BanSpec, LimitSpec, PlainAction, RouteSpec};
 
     fn route(position: u32, name: &str, match_text: &str, action: ActionSpec, packets: u64) -> RouteInfo {
         let action_text = match &action {
-            ActionSpec::Redirect(interface) => format!("redirect {interface}"),
+            ActionSpec::Plain(PlainAction::Redirect(interface)) => format!("redirect {interface}"),
             ActionSpec::Pool(of) => format!("pool {}", of.pool),
-            ActionSpec::Proxy(port) => format!("proxy {port}"),
-            ActionSpec::Drop => "drop".to_owned(),
+            ActionSpec::Plain(PlainAction::Proxy(port)) => format!("proxy {port}"),
+            ActionSpec::Plain(PlainAction::Drop) => "drop".to_owned(),
             _ => "pass".to_owned(),
         };
         RouteInfo {
@@ -155,9 +155,15 @@ mod tests {
         RouteList {
             generation: 42,
             routes: vec![
-                route(1, "deny-blocked", "from 192.0.2.0/24", ActionSpec::Drop, 12),
-                route(2, "web", "to 203.0.113.10 protocol tcp port 80,443", ActionSpec::Pass, 1_234_567),
-                route(3, "bypass", "any", ActionSpec::Redirect("eth1".into()), 0),
+                route(1, "deny-blocked", "from 192.0.2.0/24", ActionSpec::Plain(PlainAction::Drop), 12),
+                route(
+                    2,
+                    "web",
+                    "to 203.0.113.10 protocol tcp port 80,443",
+                    ActionSpec::Plain(PlainAction::Pass),
+                    1_234_567,
+                ),
+                route(3, "bypass", "any", ActionSpec::Plain(PlainAction::Redirect("eth1".into())), 0),
             ],
             others: [("default", 7), ("not_ip", 3), ("malformed", 0)]
                 .map(|(name, packets)| (name.to_owned(), Counts { packets, bytes: packets * 60 }))

@@ -4,8 +4,8 @@ use super::super::{Error, Mode};
 use super::*;
 use crate::compile::{PoolTables, Section};
 use crate::policy::{
-    Forward, Fragment, Label, LabelTest, Limit, Over, Per, Pool, Quantity, Range, Rate, RouteLimit, Target,
-    TcpFlags,
+    Dnat, Forward, Fragment, Label, LabelTest, Limit, Over, Per, Pool, Quantity, Range, Rate, RouteLimit,
+    Target, TcpFlags,
 };
 use gateway_common::abi::{Hook, Line};
 use gateway_common::image::{HEADER_LINES, HashOver, HeaderMore, MORE_LINE, PoolEntry, TargetEntry, u16_at};
@@ -125,6 +125,9 @@ fn everything(mark: u32) -> Policy {
     policy
         .pools
         .insert("web".into(), Pool { hash: HashOver::Source, ..Pool::new(Forward::L2, targets.into()) });
+    let targets = [("v1".to_owned(), target(13, 1))];
+    policy.pools.insert("nat".into(), Pool::new(Forward::Dnat(Dnat::default()), targets.into()));
+    policy.routes[1].action = Action::pool("nat");
     policy
 }
 
@@ -176,8 +179,8 @@ fn pools_say_where_their_targets_and_tables_lie() {
         let line = |line| dataplane.arena_lines.load(line).unwrap();
         let header = dataplane.live.as_ref().unwrap().header.first;
         let more: HeaderMore = bytemuck::cast(line(header + MORE_LINE));
-        assert_eq!(more.pool_count, 2);
-        let pool: PoolEntry = bytemuck::cast(line(more.pools + 1));
+        assert_eq!(more.pool_count, 3);
+        let pool: PoolEntry = bytemuck::cast(line(more.pools + 2));
         let target =
             |place: u32| bytemuck::cast::<Line, TargetEntry>(line(pool.targets + place)).address[0] >> 32;
         let lines: Vec<Line> = (0..pool.size.div_ceil(32)).map(|i| line(pool.table + i)).collect();
@@ -195,7 +198,7 @@ fn pools_say_where_their_targets_and_tables_lie() {
     let targets = &mut policy.pools.get_mut("web").unwrap().targets;
     targets.get_mut("v2").unwrap().address = IpAddr::from([10, 0, 0, 13]);
     let applied = dataplane.apply(&compiled(&policy), [0; 4], 0).unwrap();
-    assert_eq!(applied.lines_written, HEADER_LINES + 2 + 2);
+    assert_eq!(applied.lines_written, HEADER_LINES + 3 + 3);
     assert_eq!(addresses(&dataplane), [0x0a00_000b, 0x0a00_000d]);
 
     // Another weight: the table goes elsewhere, and the pool follows it.

@@ -21,7 +21,7 @@ fn small(dir: &PinDir) -> Options {
     Options { limit_sets: 64, connection_sets: 16, ..dir.options() }
 }
 
-fn writer<T: Pod>(dataplane: &Dataplane, map: &'static str) -> MappedMut<T> {
+pub(super) fn writer<T: Pod>(dataplane: &Dataplane, map: &'static str) -> MappedMut<T> {
     let data = open_map(map, &dataplane.pins.map(map)).unwrap();
     let len = data.info().unwrap().max_entries();
     MappedMut::new(map, data.fd().as_fd(), len).unwrap()

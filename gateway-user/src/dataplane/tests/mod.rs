@@ -7,6 +7,7 @@ mod full;
 mod limiting;
 mod members;
 mod opening;
+mod tracking;
 
 use super::{Dataplane, Options, Program, TestRunOutcome, remove};
 use crate::compile::{self, Image, LabelTable, Names, PoolTables, Surroundings};
