@@ -35,6 +35,7 @@ fn all_go_on(connections: &mut [Connection]) -> Result<()> {
 #[test]
 fn a_drained_target_keeps_its_connections_to_their_end() -> Result<()> {
     let delivery = Delivery::new(Links::Plain)?;
+    delivery.answer_through_gateway()?;
     let at =
         |backend| -> Result<SocketAddr> { Ok(SocketAddr::new(address_of(backend, false).parse()?, 8_100)) };
     let mut servers = Vec::new();
