@@ -124,8 +124,8 @@ impl Site {
                 self.client.ip(&["neigh", "replace", "198.18.0.1", "lladdr", "02:00:00:00:02:02", "dev", "c0"])?;
                 self.server.ip(&["neigh", "replace", "10.0.0.254", "lladdr", "02:00:00:00:02:01", "dev", "s0"])?;
                 let done = work(SERVICE);
-                self.client.ip(&["neigh", "flush", "dev", "c0"])?;
-                self.server.ip(&["neigh", "flush", "dev", "s0"])?;
+                self.client.ip(&["neigh", "del", "198.18.0.1", "dev", "c0"])?;
+                self.server.ip(&["neigh", "del", "10.0.0.254", "dev", "s0"])?;
                 done
             }
             Way::Kernel(ruleset) => {
