@@ -282,8 +282,10 @@ pub fn run_narrow(case: Case) -> Result<()> {
         namespace.address(link, &format!("2001:db8:99::{host}/64"))?;
     }
     hop.ip(&["link", "set", "dev", "f0", "mtu", NARROW])?;
-    far.ip(&["route", "add", "default", "via", "10.99.0.1"])?;
-    far.ip(&["route", "add", "default", "via", "2001:db8:99::1"])?;
+    // It sends what fits, and says that it takes more: what comes back meets the hop.
+    for (via, segment) in [("10.99.0.1", "1448"), ("2001:db8:99::1", "1428")] {
+        far.ip(&["route", "add", "default", "via", via, "mtu", NARROW, "advmss", segment])?;
+    }
     for (network, via) in [("10.99.0.0/24", "192.0.2.77"), ("2001:db8:99::/64", "2001:db8:c::77")] {
         delivery.gateway.ip(&["route", "add", network, "via", via])?;
     }
@@ -302,5 +304,18 @@ pub fn run_narrow(case: Case) -> Result<()> {
             })?;
         }
     }
+    let told = hop.run(too_big_told)?;
+    ensure!(told.iter().all(|errors| *errors > 0), "the hop told of packets too big: {told:?}");
     serving.stop()
+}
+
+/// ICMP errors that the calling thread's namespace sent: destination unreachable over IPv4, packet too big over IPv6.
+fn too_big_told() -> Result<[u64; 2]> {
+    let four = std::fs::read_to_string("/proc/thread-self/net/snmp")?;
+    let mut icmp = four.lines().filter_map(|line| line.strip_prefix("Icmp: "));
+    let (names, values) = (icmp.next().unwrap_or_default(), icmp.next().unwrap_or_default());
+    let place = names.split(' ').position(|name| name == "OutDestUnreachs").context("OutDestUnreachs")?;
+    let six = std::fs::read_to_string("/proc/thread-self/net/snmp6")?;
+    let sent = six.lines().find_map(|line| line.strip_prefix("Icmp6OutPktTooBigs")).context("snmp6")?;
+    Ok([values.split(' ').nth(place).context("Icmp")?.parse()?, sent.trim().parse()?])
 }
