@@ -19,9 +19,12 @@ use aya_ebpf::Global;
 use gateway_common::abi::{
     Control, TARGET_DRAINS, TARGET_KNOWN, TRACK_WAYS, TRACKED_AFFINITY, TagSet, TargetState, Tracked,
 };
+use gateway_common::fragment::lacks;
 use gateway_common::image::{Forward, MAX_TARGETS};
 use gateway_common::packet::Packet;
-use gateway_common::track::{Direction, Tag, begins_anew, hash, next_state, phase, ports, sets, units};
+use gateway_common::track::{
+    Direction, Tag, begins_anew, exchanges_ports, hash, next_state, phase, ports, sets, units,
+};
 
 /// Sets of the table, a power of two.
 #[unsafe(no_mangle)]
@@ -175,11 +178,13 @@ fn find_return(ends: &Ends, hash: u64, judged: &Judged) -> Option<u32> {
 
 /// Whether a target's connections are honoured: it is in the policy, where it was, and has not ended.
 #[inline(always)]
-fn honours(state: &TargetState, address: [u64; 2], port: u16, now_ns: u64) -> bool {
+fn honours(state: &TargetState, found: &Tracked, now_ns: u64) -> bool {
+    let same_port =
+        state.port == 0 || !exchanges_ports(found.protocol) || state.port == found.target_port as u32;
     state.flags & TARGET_KNOWN != 0
-        && state.address[0] == address[0]
-        && state.address[1] == address[1]
-        && (state.port == 0 || state.port == port as u32)
+        && state.address[0] == found.target[0]
+        && state.address[1] == found.target[1]
+        && same_port
         && (state.ends_at_ns == 0 || now_ns < state.ends_at_ns)
 }
 
@@ -190,8 +195,8 @@ fn state_of(slot: u32) -> Option<&'static TargetState> {
 
 /// Whether a target takes new connections.
 #[inline(always)]
-fn takes(state: &TargetState, address: [u64; 2], port: u16, now_ns: u64) -> bool {
-    state.flags & TARGET_DRAINS == 0 && honours(state, address, port, now_ns)
+fn takes(state: &TargetState, found: &Tracked, now_ns: u64) -> bool {
+    state.flags & TARGET_DRAINS == 0 && honours(state, found, now_ns)
 }
 
 /// Follows the connection's state by one packet, and counts it.
@@ -278,7 +283,7 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
     if !old.is_live(now) {
         return Some(UNKNOWN);
     }
-    let ended = !honours(state_of(found.slot)?, found.target, found.target_port, now_ns);
+    let ended = !honours(state_of(found.slot)?, found, now_ns);
     if ended || begins_anew(old.state(), packet.protocol, packet.tcp_flags) {
         // Over: its place is found again by its hash.
         word.replace(old.0, Tag::new(hash, phase::CLOSING, now).0);
@@ -302,6 +307,9 @@ pub extern "C" fn gateway_return(cpu: u32) -> u32 {
 
 #[inline(always)]
 fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) -> Option<u32> {
+    if lacks(&judged.packet) {
+        return Some(UNKNOWN);
+    }
     let ends = Ends::of(&judged.packet);
     let index = find_return(&ends, ends.hash(!control.limit_seed), judged)?;
     if index == NONE {
@@ -310,7 +318,7 @@ fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding)
     let (now_ns, now) = clock(control);
     let (found, word) = (connection(index)?, tag(index)?);
     let live = Tag(word.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
-    if !live || !honours(state_of(found.slot)?, found.target, found.target_port, now_ns) {
+    if !live || !honours(state_of(found.slot)?, found, now_ns) {
         return Some(UNKNOWN);
     }
     follow(index, Direction::Return, now, judged)?;
@@ -348,7 +356,7 @@ fn related(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> O
     let (now_ns, now) = clock(control);
     let found = connection(index)?;
     let live = Tag(tag(index)?.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
-    if !live || !honours(state_of(found.slot)?, found.target, found.target_port, now_ns) {
+    if !live || !honours(state_of(found.slot)?, found, now_ns) {
         return Some(UNKNOWN);
     }
     translate(found, direction, forwarding);
