@@ -52,6 +52,36 @@ pub const fn ports(packet: &Packet) -> (u16, u16) {
     }
 }
 
+/// Whether the ports of a protocol's packets can be exchanged. SCTP's cannot: its CRC covers them (RFC 9260 6.8).
+#[inline(always)]
+#[must_use]
+pub const fn exchanges_ports(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP)
+}
+
+/// Whether a packet that is no later fragment is an ICMP echo or its reply, with an identifier. A message that
+/// ends before it has none.
+#[inline(always)]
+#[must_use]
+pub const fn has_identifier(packet: &Packet) -> bool {
+    let echo =
+        matches!((packet.family, packet.port >> 8), (4, ECHO | ECHO_REPLY) | (6, ECHO_V6 | ECHO_REPLY_V6));
+    packet.flags & flags::HAS_ICMP != 0 && echo && packet.end.wrapping_sub(packet.l4_offset as u32) >= 8
+}
+
+/// Whether a client's packet can come from another port than its own: what stands for the port in the answers
+/// can be exchanged.
+#[inline(always)]
+#[must_use]
+pub const fn takes_another_port(packet: &Packet) -> bool {
+    if packet.flags & flags::HAS_ICMP == 0 {
+        return exchanges_ports(packet.protocol);
+    }
+    let follows = packet.flags & flags::LATER_FRAGMENT != 0;
+    matches!((packet.family, packet.port >> 8), (4, ECHO) | (6, ECHO_V6))
+        && (follows || has_identifier(packet))
+}
+
 /// ICMP types of echo and its reply.
 const ECHO: u16 = 8;
 const ECHO_REPLY: u16 = 0;
@@ -102,6 +132,8 @@ const PHASE: u8 = 7;
 pub const CLIENT_ENDED: u8 = 8;
 /// In [`Tag::state`]: the target has ended its half.
 pub const TARGET_ENDED: u8 = 16;
+/// In [`Tag::state`], beside [`phase::CLOSING`]: it was open when it was reset.
+const WAS_OPEN: u8 = 32;
 
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -192,7 +224,8 @@ pub const fn next_state(state: u8, direction: Direction, protocol: u8, tcp_flags
         return if is_return || phase == phase::OPEN { phase::OPEN } else { phase::HALF_OPEN };
     }
     if tcp_flags & RST != 0 {
-        return ended | phase::CLOSING;
+        let was_open = if phase == phase::OPEN { WAS_OPEN } else { state & WAS_OPEN };
+        return ended | was_open | phase::CLOSING;
     }
     let ended = if tcp_flags & FIN == 0 {
         ended
@@ -205,8 +238,10 @@ pub const fn next_state(state: u8, direction: Direction, protocol: u8, tcp_flags
         return ended | phase::CLOSING;
     }
     if phase == phase::CLOSING {
-        phase = phase::OPEN;
-    } else if is_return && phase == phase::HALF_OPEN {
+        // One that never was open is not opened by a reset of its client's own.
+        phase = if state & WAS_OPEN != 0 { phase::OPEN } else { phase::HALF_OPEN };
+    }
+    if is_return && phase == phase::HALF_OPEN {
         phase = phase::ANSWERED;
     } else if !is_return && phase == phase::ANSWERED && tcp_flags & (SYN | ACK) == ACK {
         phase = phase::OPEN;
@@ -233,11 +268,11 @@ impl TargetState {
     /// and has not ended at `now_ns` (`CLOCK_MONOTONIC`).
     #[inline(always)]
     #[must_use]
-    pub const fn honours(&self, address: Address, port: u16, now_ns: u64) -> bool {
+    pub const fn honours(&self, address: Address, port: u16, protocol: u8, now_ns: u64) -> bool {
         self.flags & TARGET_KNOWN != 0
             && self.address[0] == address[0]
             && self.address[1] == address[1]
-            && (self.port == 0 || self.port == port as u32)
+            && (self.port == 0 || !exchanges_ports(protocol) || self.port == port as u32)
             && (self.ends_at_ns == 0 || now_ns < self.ends_at_ns)
     }
 }

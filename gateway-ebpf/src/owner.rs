@@ -179,6 +179,10 @@ pub extern "C" fn gateway_narrow(cpu: u32) -> u32 {
 #[inline(always)]
 fn narrow(cpu: u32) -> Option<()> {
     let (judged, forwarding) = pool::scratch(cpu)?;
+    if forwarding.outer_length == 0 {
+        // Who sent it is told itself.
+        return None;
+    }
     let slot = classify::wrapped_target(judged, forwarding.target, forwarding.source)?;
     let now = units(police::now_ns(maps::CONTROL.get(0)?, false));
     let mtu = path_mtu(slot)?.mtu_of(forwarding.target, now);

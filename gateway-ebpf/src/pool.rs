@@ -310,7 +310,8 @@ fn ask(context: *mut c_void, cpu: u32, ifindex: u32) -> u32 {
     put(forwarding, 1, 1 << 16);
     put(forwarding, 2, ifindex);
     put(forwarding, 3, 0);
-    put_address(forwarding, 4, forwarding.source);
+    // The answer is remembered for all that is sent there: what a packet says of its sender has no part in it.
+    put_address(forwarding, 4, if forwarding.outer_length == 0 { [0; 2] } else { forwarding.source });
     put_address(forwarding, 8, forwarding.target);
     put(forwarding, 12, 0);
     let fib: *mut u32 = (&raw mut forwarding.fib).cast();

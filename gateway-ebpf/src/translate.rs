@@ -15,6 +15,7 @@ use core::ffi::c_void;
 use gateway_common::packet::{Packet, flags, protocol};
 use gateway_common::parse::Header;
 use gateway_common::parse::checksum::fold16;
+use gateway_common::track::{exchanges_ports, has_identifier};
 
 /// What is different behind the translation: one's complement sums of new and inverted old words, host order.
 struct Change {
@@ -29,7 +30,8 @@ impl Change {
     fn of(packet: &Packet, forwarding: &Forwarding) -> Change {
         let addresses = exchanged(packet.source, forwarding.source, packet.family)
             + exchanged(packet.destination, forwarding.target, packet.family);
-        let ports = halves(forwarding.ports) + halves(!ports_of(packet));
+        let exchanged = exchanges_ports(packet.protocol) || has_identifier(packet);
+        let ports = if exchanged { halves(forwarding.ports) + halves(!ports_of(packet)) } else { 0 };
         Change { addresses, ports }
     }
 }
@@ -153,19 +155,12 @@ fn translate_frame(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> O
         _ => {
             let icmp = bytes.header::<4>(l4)?;
             icmp.put16::<2>(summed(icmp.be16::<2>(), all));
-            if is_echo(packet) {
+            if has_identifier(packet) {
                 bytes.header::<8>(l4)?.put16::<4>(identifier(forwarding));
             }
         }
     }
     Some(())
-}
-
-/// Whether an ICMP packet has an identifier.
-#[inline(always)]
-fn is_echo(packet: &Packet) -> bool {
-    let kind = packet.port >> 8;
-    if packet.family == 6 { kind == 128 || kind == 129 } else { kind == 8 || kind == 0 }
 }
 
 /// The identifier that it leaves with: one of its ports, the other is 0.
@@ -198,10 +193,10 @@ fn translate_skb(context: *mut __sk_buff, judged: &mut Judged, forwarding: &Forw
                 return None;
             }
         }
-        if protocol == protocol::TCP || protocol == protocol::UDP {
+        if exchanges_ports(protocol) {
             judged.headers[0] = forwarding.ports.to_be();
             store(context, l4, judged, 4)?;
-        } else if is_echo(packet) {
+        } else if has_identifier(packet) {
             judged.headers[0] = identifier(forwarding).to_be() as u32;
             store(context, l4.wrapping_add(4), judged, 2)?;
         }

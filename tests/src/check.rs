@@ -4,7 +4,9 @@ use crate::counters::Snapshot;
 use crate::golden::{INTERFACE, Row};
 use crate::model::{Charge, Counter, Forwarded, Judgement, Told, output};
 use crate::object::{Lab, Observed};
-use gateway_common::abi::{Count, Hook, Metadata, REDIRECT_NEIGHBOUR, Verdict};
+use gateway_common::abi::{
+    Count, Hook, Metadata, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR, REDIRECT_PROXY, Verdict,
+};
 use gateway_common::reason::Reason;
 use std::collections::BTreeMap;
 
@@ -37,8 +39,16 @@ pub struct Expected {
     pub frame: Vec<u8>,
     /// The kernel finds the neighbour that it is sent to first.
     pub waits: bool,
+    /// By the packet's own addresses, which were exchanged.
+    pub translated: bool,
     /// The target that it is sent to, as `pool/target`.
     pub sent_to: Option<String>,
+    /// The target that it comes back from.
+    pub returned_from: Option<String>,
+    /// The target to which a connection begins.
+    pub opened: Option<String>,
+    /// Port of the socket that tc is to hand it to.
+    pub proxy: Option<u16>,
     /// What becomes of the ICMP error that its sender is due; one that is sent is the frame that comes out.
     pub told: Option<Told>,
     /// Length of the frame that came in, bytes: what is counted.
@@ -58,7 +68,11 @@ impl From<&Row> for Expected {
             target: row.target.map(str::to_owned),
             frame: row.output(),
             waits: row.waits,
+            translated: row.translated,
             sent_to: row.sent_to.map(str::to_owned),
+            returned_from: row.returned_from.map(str::to_owned),
+            opened: row.opened.map(str::to_owned),
+            proxy: row.proxy,
             told: row.told.clone(),
             received: row.frame.len(),
             charges: None,
@@ -70,6 +84,10 @@ impl Expected {
     /// What the model says of this frame.
     #[must_use]
     pub fn of_model(judgement: &Judgement, frame: &[u8]) -> Expected {
+        let target = |back: bool| {
+            let forwarded = judgement.forwarded.as_ref().filter(|forwarded| forwarded.back == back);
+            forwarded.map(|forwarded| forwarded.name.clone())
+        };
         Expected {
             verdict: judgement.verdict,
             reason: judgement.reason,
@@ -79,7 +97,11 @@ impl Expected {
             target: judgement.target.clone(),
             frame: output(judgement, frame),
             waits: judgement.forwarded.as_ref().is_some_and(Forwarded::waits),
-            sent_to: judgement.forwarded.as_ref().map(|forwarded| forwarded.name.clone()),
+            translated: judgement.forwarded.as_ref().is_some_and(Forwarded::is_translated),
+            sent_to: target(false),
+            returned_from: target(true),
+            opened: judgement.opened.clone(),
+            proxy: judgement.proxy,
             told: judgement.told.clone(),
             received: frame.len(),
             charges: Some(judgement.charges.clone()),
@@ -139,6 +161,13 @@ pub fn differences(lab: &Lab, expected: &Expected, observed: &Observed) -> Vec<S
         let count = Count { packets: 1, bytes: expected.received as u64 };
         want.targets.insert(lab.target_slot(target), count);
     }
+    if let Some(target) = &expected.returned_from {
+        let count = Count { packets: 1, bytes: expected.received as u64 };
+        want.returned.insert(lab.target_slot(target), count);
+    }
+    if let Some(target) = &expected.opened {
+        want.opened.insert(lab.target_slot(target), 1);
+    }
     match expected.told {
         Some(Told::Sent(_)) => want.errors.0 = 1,
         Some(Told::Suppressed) => want.errors.1 = 1,
@@ -167,6 +196,7 @@ fn counted(lab: &Lab, charges: &[Charge], length: usize) -> BTreeMap<u32, (Count
 fn result(lab: &Lab, expected: &Expected) -> (u32, Option<(u32, u32, u32)>) {
     let marked = expected.mark != 0 || expected.priority != 0;
     let to = |name: &str| match &expected.sent_to {
+        _ if expected.waits && expected.translated => REDIRECT_BY_FIB | lab.ifindex(name),
         Some(target) if expected.waits => REDIRECT_NEIGHBOUR | lab.target_slot(target),
         _ => lab.ifindex(name),
     };
@@ -178,6 +208,10 @@ fn result(lab: &Lab, expected: &Expected) -> (u32, Option<(u32, u32, u32)>) {
         _ => expected.verdict,
     };
     match (lab.hook, verdict) {
+        (Hook::Xdp, Verdict::Pass) if expected.proxy.is_some() => {
+            let port = expected.proxy.map_or(0, u32::from);
+            (XDP_PASS, Some((expected.mark, expected.priority, REDIRECT_PROXY | port)))
+        }
         (Hook::Xdp, Verdict::Pass) => (XDP_PASS, marked.then_some((expected.mark, expected.priority, 0))),
         (Hook::Xdp, Verdict::Drop) => (XDP_DROP, None),
         // A veth: what is sent back is redirected to where it came from.

@@ -2,9 +2,11 @@
 //! everything.
 
 use crate::check::{Expected, differences};
-use crate::generate::{Wanted, error_about, fragments, frame, members, policy, step_ns, well_formed};
-use crate::model::{Judgement, State, Tie, judge};
-use crate::object::{Lab, Sizes};
+use crate::generate::{
+    LONGEST, Wanted, asked, error_about, fragments, frame, members, next, policy, step_ns, well_formed,
+};
+use crate::model::{Forwarded, Judgement, State, Tie, World, judge};
+use crate::object::{Lab, Observed, Sizes};
 use crate::packet::show::describe;
 use crate::random::Random;
 use crate::testrun::may_be_refused;
@@ -12,7 +14,7 @@ use crate::ways;
 use anyhow::{Result, ensure};
 use gateway_common::abi::{Hook, Verdict};
 use gateway_user::policy::{Policy, to_yaml};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
 /// Packets under one policy.
@@ -23,6 +25,14 @@ const POOL: usize = 12;
 const FRAGMENTED: usize = 3;
 /// Routes of a policy, at most.
 const ROUTES: usize = 24;
+/// Packets that a talk goes on from.
+const REMEMBERED: usize = 6;
+/// What became of a translated connection's packet: it began one.
+pub const OPENED: &str = "opened";
+/// It was a client's of one that was there.
+pub const FORWARDED: &str = "forward established";
+/// It was a target's.
+pub const RETURNED: &str = "return";
 /// Failures that are told in full.
 const SHOWN: usize = 3;
 /// When limits begin, nanoseconds: shortly before their clock turns over (2^56 ns, 833 days).
@@ -56,7 +66,12 @@ pub struct Compared {
 pub fn run(hook: Hook, seed: u64, pairs: usize) -> Result<Compared> {
     let mut random = Random::new(seed);
     // Few enough flows for it that none loses its place: a flow that did would be a new one again.
-    let sizes = Sizes { arena_lines: 1 << 20, memo_sets_per_cpu: 1 << 17, connection_sets: 1 << 14 };
+    let sizes = Sizes {
+        arena_lines: 1 << 20,
+        memo_sets_per_cpu: 1 << 17,
+        connection_sets: 1 << 14,
+        ..Sizes::default()
+    };
     let mut lab = Lab::with_sizes(hook, sizes)?;
     lab.stay_on_this_cpu()?;
     let mut world = lab.world();
@@ -65,6 +80,8 @@ pub fn run(hook: Hook, seed: u64, pairs: usize) -> Result<Compared> {
     let mut compared = Compared::default();
     while compared.pairs < pairs {
         let policy = policy(&mut random, ROUTES, Wanted::Everything);
+        // Connections of the policies before are over.
+        state.now_ns += (LONGEST + 3) * 1_000_000_000;
         world.members = members(&mut random, &policy);
         world.targets = ways::targets(Some(&policy));
         lab.forget_limits();
@@ -76,37 +93,41 @@ pub fn run(hook: Hook, seed: u64, pairs: usize) -> Result<Compared> {
             continue;
         }
         let mut history = String::new();
+        let mut talk = Talk::default();
+        let translates = policy.pools.values().any(|pool| pool.forward.dnat().is_some());
         let mut pool: Vec<_> = (0..POOL).map(|_| well_formed(&mut random)).collect();
         (0..FRAGMENTED).for_each(|_| pool.extend(fragments(&mut random)));
         for _ in 0..PACKETS {
             let again = random.chance(1, 2);
             let frame = if again { random.pick(&pool).clone() } else { frame(&mut random) };
             let about = random.chance(1, 8).then(|| error_about(&mut random, &frame)).flatten();
-            let frame = about.unwrap_or(frame);
+            let said = (translates && random.chance(2, 3)).then(|| talk.goes_on(&mut random));
+            let frame = said.or(about).unwrap_or(frame);
             if may_be_refused(hook, &frame).is_some() {
                 continue;
             }
             state.now_ns += step_ns(&mut random, &policy);
             lab.set_time(state.now_ns)?;
             let observed = lab.put(&frame)?;
-            let mark = state.mark();
-            state.tie = Tie::Admit;
-            let mut judged = judge(Some(&policy), &world, &mut state, &frame);
-            let mut found = differences(&lab, &Expected::of_model(&judged, &frame), &observed);
-            if judged.hung {
-                compared.hung += 1;
-                if !found.is_empty() {
-                    state.back_to(mark);
-                    state.tie = Tie::Refuse;
-                    judged = judge(Some(&policy), &world, &mut state, &frame);
-                    found = differences(&lab, &Expected::of_model(&judged, &frame), &observed);
-                    compared.hung_refused += 1;
-                }
-            }
+            state.seen = lab.seen(&observed);
+            let pair = Pair { lab: &lab, policy: &policy, world: &world, frame: &frame, observed: &observed };
+            let (judged, found, answer) = pair.judged(&mut state);
+            compared.hung += usize::from(answer != Answer::Only);
+            compared.hung_refused += usize::from(answer == Answer::Second);
             remember(&mut history, &state, &judged, &frame);
             compared.limited += usize::from(!judged.charges.is_empty());
             *compared.met.entry(kind(&judged)).or_default() += 1;
+            if let Some(forwarded) = judged.forwarded.as_ref().filter(|forwarded| forwarded.is_translated()) {
+                *compared.met.entry(translation(&judged, forwarded).to_owned()).or_default() += 1;
+                if !forwarded.back {
+                    talk.hears(&frame, &observed.outcome.frame);
+                }
+            }
             compared.pairs += 1;
+            if answer == Answer::Either {
+                // Nobody can tell what it left behind.
+                break;
+            }
             if !found.is_empty() {
                 let told = compared.failures.len() < SHOWN;
                 let pair = compared.pairs;
@@ -126,9 +147,92 @@ pub fn run(hook: Hook, seed: u64, pairs: usize) -> Result<Compared> {
     Ok(compared)
 }
 
-/// Notes what limits did, for who must find out why they did something else.
+/// A frame under a policy, and what came of it.
+struct Pair<'a> {
+    lab: &'a Lab,
+    policy: &'a Policy,
+    world: &'a World,
+    frame: &'a [u8],
+    observed: &'a Observed,
+}
+
+/// Which of the model's answers the kernel gave.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// There was one.
+    Only,
+    First,
+    Second,
+    /// One that both answers would give, though they leave different things behind.
+    Either,
+}
+
+impl Pair<'_> {
+    fn answer(&self, state: &mut State, tie: Tie) -> (Judgement, Vec<String>) {
+        state.tie = tie;
+        let judged = judge(Some(self.policy), self.world, state, self.frame);
+        let found = differences(self.lab, &Expected::of_model(&judged, self.frame), self.observed);
+        (judged, found)
+    }
+
+    /// What the model says, and in what the kernel differs; of two right answers the kernel's.
+    fn judged(&self, state: &mut State) -> (Judgement, Vec<String>, Answer) {
+        let mark = state.mark();
+        let (judged, found) = self.answer(state, Tie::Admit);
+        if !judged.hung {
+            return (judged, found, Answer::Only);
+        }
+        let first = state.back_to(mark);
+        let (second, differs) = self.answer(state, Tie::Refuse);
+        if !found.is_empty() {
+            return (second, differs, Answer::Second);
+        }
+        state.settle(first);
+        (judged, found, if differs.is_empty() { Answer::Either } else { Answer::First })
+    }
+}
+
+/// What was said between clients and services of late.
+#[derive(Default)]
+struct Talk {
+    /// By clients.
+    asked: VecDeque<Vec<u8>>,
+    /// What their targets got.
+    came_out: VecDeque<Vec<u8>>,
+}
+
+impl Talk {
+    fn goes_on(&self, random: &mut Random) -> Vec<u8> {
+        let answers = random.chance(1, 2);
+        let list = if answers { &self.came_out } else { &self.asked };
+        let before = (!list.is_empty() && random.chance(3, 4)).then(|| &list[random.below(list.len())]);
+        before.and_then(|before| next(random, before, answers)).unwrap_or_else(|| asked(random))
+    }
+
+    fn hears(&mut self, asked: &[u8], came_out: &[u8]) {
+        self.asked.push_back(asked.to_vec());
+        self.came_out.push_back(came_out.to_vec());
+        if self.asked.len() > REMEMBERED {
+            self.asked.pop_front();
+            self.came_out.pop_front();
+        }
+    }
+}
+
+/// What became of a packet of a connection.
+fn translation(judged: &Judgement, forwarded: &Forwarded) -> &'static str {
+    match (forwarded.back, &judged.opened) {
+        (true, _) => RETURNED,
+        (false, Some(_)) => OPENED,
+        (false, None) => FORWARDED,
+    }
+}
+
+/// Notes what limits and connections did, for who must find out why they did something else.
 fn remember(history: &mut String, state: &State, judged: &Judgement, frame: &[u8]) {
-    let Some(packet) = judged.packet.as_ref().filter(|_| !judged.charges.is_empty()) else { return };
+    let translated = judged.forwarded.as_ref().filter(|forwarded| forwarded.is_translated());
+    let told = !judged.charges.is_empty() || translated.is_some() || judged.opened.is_some();
+    let Some(packet) = judged.packet.as_ref().filter(|_| told) else { return };
     let charges: Vec<_> = judged
         .charges
         .iter()
@@ -136,7 +240,7 @@ fn remember(history: &mut String, state: &State, judged: &Judgement, frame: &[u8
         .collect();
     let _ = writeln!(
         history,
-        "{} ns: {} bytes, {} to {}, protocol {}, flags {:#04x}, {:?}: {}{}",
+        "{} ns: {} bytes, {} to {}, protocol {}, flags {:#04x}, {:?}: {}{}{}",
         state.now_ns,
         frame.len(),
         packet.source,
@@ -145,6 +249,11 @@ fn remember(history: &mut String, state: &State, judged: &Judgement, frame: &[u8
         packet.tcp_flags,
         packet.ports,
         charges.join(", "),
+        match (translated, &judged.opened) {
+            (Some(sent), _) => format!("{}: {sent:?}", translation(judged, sent)),
+            (None, Some(target)) => format!("{OPENED} to {target}, and dropped"),
+            (None, None) => String::new(),
+        },
         if judged.hung { " (or not)" } else { "" },
     );
 }

@@ -16,8 +16,12 @@ pub struct Snapshot {
     pub routes: BTreeMap<u32, Count>,
     /// By limit slot: admitted, refused.
     pub limits: BTreeMap<u32, (Count, Count)>,
-    /// By target slot.
+    /// By target slot: sent to it.
     pub targets: BTreeMap<u32, Count>,
+    /// By target slot: what came back from it.
+    pub returned: BTreeMap<u32, Count>,
+    /// By target slot: connections that began.
+    pub opened: BTreeMap<u32, u64>,
     /// ICMP errors of the gateway's own: sent, and suppressed.
     pub errors: (u64, u64),
 }
@@ -50,7 +54,10 @@ impl Snapshot {
             snapshot.limits.insert(slot, (count.admitted, count.refused));
         }
         for slot in targets {
-            snapshot.targets.insert(slot, readers.target_counts(slot).sent);
+            let count = readers.target_counts(slot);
+            snapshot.targets.insert(slot, count.sent);
+            snapshot.returned.insert(slot, count.returned);
+            snapshot.opened.insert(slot, count.opened);
         }
         let telemetry = readers.telemetry();
         snapshot.errors = (telemetry.errors_sent, telemetry.errors_suppressed);
@@ -82,16 +89,13 @@ impl Snapshot {
                 delta.reasons.insert(*key, change);
             }
         }
-        for (slot, now) in &self.routes {
-            let change = minus(*now, before.routes.get(slot).copied().unwrap_or_default());
-            if change != Count::default() {
-                delta.routes.insert(*slot, change);
-            }
-        }
-        for (slot, now) in &self.targets {
-            let change = minus(*now, before.targets.get(slot).copied().unwrap_or_default());
-            if change != Count::default() {
-                delta.targets.insert(*slot, change);
+        delta.routes = changed(&self.routes, &before.routes);
+        delta.targets = changed(&self.targets, &before.targets);
+        delta.returned = changed(&self.returned, &before.returned);
+        for (slot, now) in &self.opened {
+            let opened = now - before.opened.get(slot).copied().unwrap_or_default();
+            if opened != 0 {
+                delta.opened.insert(*slot, opened);
             }
         }
         delta.errors = (self.errors.0 - before.errors.0, self.errors.1 - before.errors.1);
@@ -151,9 +155,20 @@ impl Snapshot {
             routes: [(route, one)].into(),
             limits: BTreeMap::new(),
             targets: BTreeMap::new(),
+            returned: BTreeMap::new(),
+            opened: BTreeMap::new(),
             errors: (0, 0),
         }
     }
+}
+
+/// What changed.
+fn changed(now: &BTreeMap<u32, Count>, before: &BTreeMap<u32, Count>) -> BTreeMap<u32, Count> {
+    let change = |(slot, now): (&u32, &Count)| {
+        let change = minus(*now, before.get(slot).copied().unwrap_or_default());
+        (change != Count::default()).then_some((*slot, change))
+    };
+    now.iter().filter_map(change).collect()
 }
 
 fn minus(now: Count, then: Count) -> Count {

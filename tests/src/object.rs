@@ -4,22 +4,24 @@
 use crate::BPF_FOLDER;
 use crate::counters::Snapshot;
 use crate::golden::{ABSENT, INTERFACE, TARGET, TARGET_WITHOUT_XDP};
-use crate::model::{Counter, Member, World};
+use crate::model::{Counter, Member, Seen, World};
 use crate::netns::{Namespace, unique_name};
 use crate::ways;
 use anyhow::{Context, Result, bail, ensure};
 use gateway_common::abi::{
-    COUNTER_DEFAULT, COUNTER_FIRST_ROUTE, COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Hook, ticks,
+    COUNTER_DEFAULT, COUNTER_FIRST_ROUTE, COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Hook,
+    TARGET_KNOWN, TargetState, ticks,
 };
-use gateway_common::image::MAX_LIMITS;
+use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 use gateway_common::live::FOR_EVER;
+use gateway_common::packet::address_of;
 use gateway_user::compile::{
-    LabelTable, Names, PoolTables, Surroundings, compile, limit_names, target_names,
+    LabelTable, Names, PoolTables, Surroundings, compile, limit_names, target_name, target_names,
 };
 use gateway_user::dataplane::{
     AttachedMode, Clock, Dataplane, Error, LiveMember, Mode, Options, Program, TestRunOutcome,
 };
-use gateway_user::policy::Policy;
+use gateway_user::policy::{Policy, Pool, Target};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -56,8 +58,8 @@ impl Drop for PinFolder {
     }
 }
 
-/// Names as the laboratory has them: route `n` of the policy in force has the `n`th counter, and a limit
-/// keeps its slot until [`Lab::forget_limits`].
+/// Names as the laboratory has them: route `n` of the policy in force has the `n`th counter, a limit keeps its
+/// slot until [`Lab::forget_limits`], and a target always.
 #[derive(Clone, Debug, Default)]
 struct LabNames {
     routes: BTreeMap<String, u32>,
@@ -73,7 +75,11 @@ impl LabNames {
         let routes = policy.routes.iter().zip(COUNTER_FIRST_ROUTE..);
         self.routes = routes.map(|(route, slot)| (route.name.clone(), slot)).collect();
         self.labels = policy.labels.keys().cloned().zip(1..).collect();
-        self.targets = target_names(policy).into_iter().zip(1..).collect();
+        for name in target_names(policy) {
+            let next = self.targets.len() as u32 + 1;
+            self.targets.entry(name).or_insert(next);
+        }
+        ensure!(self.targets.len() < MAX_TARGETS, "{} slots of targets", self.targets.len());
         for name in limit_names(policy) {
             self.limits.entry(name).or_insert_with(|| {
                 self.limit_slots += 1;
@@ -94,11 +100,18 @@ pub struct Sizes {
     pub memo_sets_per_cpu: u32,
     /// Sets of the table of open connections.
     pub connection_sets: u32,
+    /// Sets of the table of tracked connections.
+    pub track_sets: u32,
 }
 
 impl Default for Sizes {
     fn default() -> Sizes {
-        Sizes { arena_lines: 1 << 17, memo_sets_per_cpu: 1 << 10, connection_sets: 1 << 12 }
+        Sizes {
+            arena_lines: 1 << 17,
+            memo_sets_per_cpu: 1 << 10,
+            connection_sets: 1 << 12,
+            track_sets: 1 << 12,
+        }
     }
 }
 
@@ -185,6 +198,7 @@ impl Lab {
         options.arena_lines = sizes.arena_lines;
         options.memo_sets_per_cpu = sizes.memo_sets_per_cpu;
         options.connection_sets = sizes.connection_sets;
+        options.track_sets = sizes.track_sets;
         options.fixed_clock = true;
         let mut dataplane = Dataplane::open(&options).context("opening the data plane")?;
         let (mode, wanted) = match hook {
@@ -243,6 +257,8 @@ impl Lab {
             takes_old_tags_off: self.hook == Hook::Xdp,
             // Behind a device that left a checksum to the next one, tc cannot know.
             verifies_checksums: self.hook == Hook::Xdp,
+            connections: self.dataplane.readers().tracked_max() as usize,
+            has_sockets: self.hook == Hook::TcIngress,
         }
     }
 
@@ -285,11 +301,14 @@ impl Lab {
             Ok(image) => image,
             Err(error) => return Ok(Some(error.to_string())),
         };
+        let states = self.target_states(policy);
+        self.dataplane.add_target_states(&states)?;
         match self.dataplane.apply(&image, [0; 4], 0) {
             Ok(_) => {}
             Err(error @ Error::ArenaFull { .. }) => return Ok(Some(error.to_string())),
             Err(error) => return Err(error).context("applying"),
         }
+        self.dataplane.set_target_states(&states)?;
         let members: Vec<_> = members.iter().map(|member| self.live_member(member, &clock)).collect();
         let (plan, refused) = self.dataplane.plan_all_members(&members);
         ensure!(refused.is_empty(), "live members that do not fit: {refused:?}");
@@ -306,6 +325,23 @@ impl Lab {
             Some(refusal) => bail!("{refusal}"),
             None => Ok(()),
         }
+    }
+
+    /// All targets of a policy are where it says.
+    fn target_states(&self, policy: &Policy) -> Vec<(u32, TargetState)> {
+        let of_pool = |(name, pool): (&String, &Pool)| -> Vec<(u32, TargetState)> {
+            let state = |(target, at): (&String, &Target)| {
+                let state = TargetState {
+                    address: address_of(at.address),
+                    ends_at_ns: 0,
+                    flags: TARGET_KNOWN,
+                    port: at.port.unwrap_or(0).into(),
+                };
+                (self.names.target_slot(&target_name(name, target)), state)
+            };
+            pool.targets.iter().map(state).collect()
+        };
+        policy.pools.iter().flat_map(of_pool).collect()
     }
 
     /// As the kernel has it: every other one has a time to live, which may be over.
@@ -345,6 +381,14 @@ impl Lab {
     #[must_use]
     pub fn target_slot(&self, target: &str) -> u32 {
         self.names.target_slot(target)
+    }
+
+    /// What a model may know of what came of a frame.
+    #[must_use]
+    pub fn seen(&self, observed: &Observed) -> Seen {
+        let has_opened = |(_, slot): &(&String, &u32)| observed.delta.opened.contains_key(slot);
+        let opened = self.names.targets.iter().find(has_opened).map(|(name, _)| name.clone());
+        Seen { frame: observed.outcome.frame.clone(), opened }
     }
 
     /// All counters.

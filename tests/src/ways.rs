@@ -4,8 +4,9 @@ use crate::golden::{INTERFACE, TARGET, TARGET_WITHOUT_XDP};
 use crate::model::{Targets, Way};
 use crate::netns::Namespace;
 use anyhow::Result;
-use gateway_user::compile::PoolTables;
+use gateway_user::compile::{PoolTable, PoolTables};
 use gateway_user::policy::{Policy, TargetLabels};
+use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,6 +18,9 @@ pub const NARROW: (usize, usize) = (600, 1_280);
 /// What outer headers come from where the policy does not say.
 pub const SOURCES: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xf0, 0, 0, 0, 0, 1))];
+
+/// Networks to which there is no way.
+const UNREACHABLE: [&str; 2] = ["198.18.4.0/24", "2001:db8:f4::/64"];
 
 /// Each interface, by its place in the addresses below.
 const INTERFACES: [&str; 3] = [INTERFACE, TARGET, TARGET_WITHOUT_XDP];
@@ -65,7 +69,7 @@ pub fn make(namespace: &Namespace) -> Result<()> {
     {
         namespace.ip(&["route", "add", network, "via", via, "dev", TARGET, "mtu", "lock", mtu])?;
     }
-    for network in ["198.18.4.0/24", "2001:db8:f4::/64"] {
+    for network in UNREACHABLE {
         namespace.ip(&["route", "add", "unreachable", network])?;
     }
     Ok(())
@@ -99,20 +103,60 @@ pub fn ways() -> BTreeMap<IpAddr, Way> {
     ways
 }
 
+/// The ways to hosts of which nothing else is known, by network.
+fn networks() -> Vec<(IpNet, Option<Way>)> {
+    let ways = ways();
+    let mut networks = Vec::new();
+    for place in 0..=3 {
+        // Of a network behind a router the way is the router's; of one behind an interface nobody is known.
+        let known = hosts(place, if place == 3 { 11 } else { 99 });
+        for (host, length) in known.iter().zip([24, 64]) {
+            networks.push((IpNet::new_assert(parse(host), length).trunc(), ways.get(&parse(host)).cloned()));
+        }
+    }
+    networks.extend(UNREACHABLE.iter().filter_map(|network| Some((network.parse().ok()?, None))));
+    networks
+}
+
+/// The node's own addresses behind each interface, and those that mean all hosts or any router.
+fn no_hosts() -> Vec<IpAddr> {
+    let of = |place: usize| {
+        let ipv4 = [0, 1, 255].map(|host| format!("198.18.{place}.{host}"));
+        let ipv6 = ["", "1"].map(|host| format!("2001:db8:f{place}::{host}"));
+        ipv4.into_iter().chain(ipv6).map(|address| parse(&address)).collect::<Vec<_>>()
+    };
+    (0..INTERFACES.len()).flat_map(of).collect()
+}
+
 /// What the node knows of a policy's pools: their tables are the compiler's.
 #[must_use]
 pub fn targets(policy: Option<&Policy>) -> Targets {
-    let tables = policy.map(|policy| {
-        let built = PoolTables::build(policy, &PoolTables::default());
-        let table = |(name, pool): (&String, &gateway_user::policy::Pool)| {
-            let names: Vec<_> = pool.targets.keys().cloned().collect();
-            let table = built.tables(name, &TargetLabels::new()).first()?;
-            let elements = (0..table.size()).filter_map(|i| built.element(table, i));
-            Some((name.clone(), elements.map(|place| names[usize::from(place)].clone()).collect()))
+    let mut targets = Targets {
+        ways: ways(),
+        networks: networks(),
+        no_hosts: no_hosts(),
+        sources: SOURCES.to_vec(),
+        ..Targets::default()
+    };
+    let Some(policy) = policy else { return targets };
+    let built = PoolTables::build(policy, &PoolTables::default());
+    for (name, pool) in &policy.pools {
+        let names: Vec<_> = pool.targets.keys().cloned().collect();
+        let of_table = |table| -> Vec<String> {
+            let elements = (0..PoolTable::size(table)).filter_map(|i| built.element(table, i));
+            elements.map(|place| names[usize::from(place)].clone()).collect()
         };
-        policy.pools.iter().filter_map(table).collect()
-    });
-    Targets { tables: tables.unwrap_or_default(), ways: ways(), sources: SOURCES.to_vec() }
+        match built.tables(name, &TargetLabels::new()) {
+            [ipv4, ipv6] => {
+                targets.tables_of_families.insert(name.clone(), [of_table(ipv4), of_table(ipv6)]);
+            }
+            tables => {
+                let table = tables.first().map(of_table).unwrap_or_default();
+                targets.tables.insert(name.clone(), table);
+            }
+        }
+    }
+    targets
 }
 
 fn parse(address: &str) -> IpAddr {

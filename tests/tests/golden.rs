@@ -4,8 +4,9 @@ use anyhow::{Result, ensure};
 use gateway_common::abi::Hook;
 use gateway_tests::check::Expected;
 use gateway_tests::golden::run::{policy_of, run};
+use gateway_tests::golden::translated_ways::PLACES;
 use gateway_tests::golden::{INTERFACE, Row, TARGET, TARGET_WITHOUT_XDP, rows, sequences};
-use gateway_tests::model::{State, World, judge};
+use gateway_tests::model::{Seen, State, World, judge};
 use gateway_tests::object::Lab;
 use gateway_tests::packet::Frame;
 use gateway_tests::packet::show::describe;
@@ -49,6 +50,8 @@ fn world(hook: Hook, row: &Row, policy: Option<&Policy>) -> World {
         present: [INTERFACE, TARGET, TARGET_WITHOUT_XDP].map(str::to_owned).into(),
         members: row.members.clone(),
         verifies_checksums: hook == Hook::Xdp,
+        connections: PLACES,
+        has_sockets: hook == Hook::TcIngress,
     }
 }
 
@@ -61,6 +64,7 @@ fn difference(row: &Row, hook: Hook, state: &mut State) -> Result<Option<String>
         },
         None => None,
     };
+    state.seen = Seen { frame: row.output(), opened: row.opened.map(str::to_owned) };
     let judged = judge(policy.as_ref(), &world(hook, row, policy.as_ref()), state, &row.frame);
     // What limits count is not in the table.
     let model = Expected { charges: None, ..Expected::of_model(&judged, &row.frame) };

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use gateway_common::abi::Hook;
-use gateway_tests::compare::run;
+use gateway_tests::compare::{FORWARDED, OPENED, RETURNED, run};
 use gateway_tests::random::seed;
 use gateway_tests::report::report;
 
@@ -34,6 +34,10 @@ fn at(hook: Hook) -> Result<()> {
     );
     // A comparison that hardly meets a limit, or where anything is right, would show nothing.
     ensure!(compared.limited * 20 > compared.pairs, "{} pairs under limits", compared.limited);
+    for way in [OPENED, FORWARDED, RETURNED] {
+        let met = compared.met.get(way).copied().unwrap_or(0);
+        ensure!(met * 80 > compared.pairs, "{met} pairs: {way}");
+    }
     ensure!(compared.hung * 10 < compared.limited, "{} pairs had two answers", compared.hung);
     Ok(())
 }

@@ -45,6 +45,42 @@ fn a_reset_counts_if_silence_follows() {
 }
 
 #[test]
+fn no_client_alone_opens_a_connection() {
+    use Direction::Forward;
+    for steps in [[SYN, RST, ACK], [RST, ACK, ACK], [FIN | ACK, RST, FIN | ACK]] {
+        let given = steps.map(|flags| (Forward, flags));
+        assert!(!walk(TCP, &given).contains(&phase::OPEN), "{steps:?}");
+    }
+}
+
+#[test]
+fn what_stands_for_a_port_is_known() {
+    let packet = |family, protocol, kind: u16, length: u32| Packet {
+        family,
+        protocol,
+        flags: if kind == 0xff { flags::HAS_PORTS } else { flags::HAS_ICMP },
+        port: kind << 8,
+        l4_offset: 34,
+        end: 34 + length,
+        ..Packet::default()
+    };
+    for (family, protocol, kind, length, has, takes) in [
+        (4, protocol::ICMP, 8, 8, true, true),
+        (4, protocol::ICMP, 0, 8, true, false),
+        (4, protocol::ICMP, 3, 36, false, false),
+        (6, protocol::ICMPV6, 128, 8, true, true),
+        (6, protocol::ICMPV6, 128, 7, false, false),
+        (6, protocol::ICMPV6, 129, 8, true, false),
+        (4, TCP, 0xff, 20, false, true),
+        (6, UDP, 0xff, 8, false, true),
+        (4, protocol::SCTP, 0xff, 12, false, false),
+    ] {
+        let packet = packet(family, protocol, kind, length);
+        assert_eq!((has_identifier(&packet), takes_another_port(&packet)), (has, takes), "{packet:?}");
+    }
+}
+
+#[test]
 fn without_handshakes_an_answer_opens() {
     use Direction::{Forward, Return};
     assert_eq!(

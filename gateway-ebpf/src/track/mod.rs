@@ -19,6 +19,7 @@ use aya_ebpf::Global;
 use gateway_common::abi::{
     Control, TARGET_DRAINS, TRACK_WAYS, TRACKED_AFFINITY, TagSet, TargetState, Tracked,
 };
+use gateway_common::fragment::lacks;
 use gateway_common::image::{Forward, MAX_TARGETS};
 use gateway_common::packet::Packet;
 use gateway_common::track::{Direction, Tag, begins_anew, hash, next_state, phase, ports, sets, units};
@@ -180,8 +181,8 @@ fn state_of(slot: u32) -> Option<&'static TargetState> {
 
 /// Whether a target takes new connections.
 #[inline(always)]
-fn takes(state: &TargetState, address: [u64; 2], port: u16, now_ns: u64) -> bool {
-    state.flags & TARGET_DRAINS == 0 && state.honours(address, port, now_ns)
+fn takes(state: &TargetState, found: &Tracked, now_ns: u64) -> bool {
+    state.flags & TARGET_DRAINS == 0 && state.honours(found.target, found.target_port, found.protocol, now_ns)
 }
 
 /// Follows the connection's state by one packet, and counts it.
@@ -268,7 +269,7 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
     if !old.is_live(now) {
         return Some(UNKNOWN);
     }
-    let ended = !state_of(found.slot)?.honours(found.target, found.target_port, now_ns);
+    let ended = !state_of(found.slot)?.honours(found.target, found.target_port, found.protocol, now_ns);
     if ended || begins_anew(old.state(), packet.protocol, packet.tcp_flags) {
         // Over: its place is found again by its hash.
         word.replace(old.0, Tag::new(hash, phase::CLOSING, now).0);
@@ -292,6 +293,9 @@ pub extern "C" fn gateway_return(cpu: u32) -> u32 {
 
 #[inline(always)]
 fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) -> Option<u32> {
+    if lacks(&judged.packet) {
+        return Some(UNKNOWN);
+    }
     let ends = Ends::of(&judged.packet);
     let index = find_return(&ends, ends.hash(!control.limit_seed), judged)?;
     if index == NONE {
@@ -300,7 +304,7 @@ fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding)
     let (now_ns, now) = clock(control);
     let (found, word) = (connection(index)?, tag(index)?);
     let live = Tag(word.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
-    if !live || !state_of(found.slot)?.honours(found.target, found.target_port, now_ns) {
+    if !live || !state_of(found.slot)?.honours(found.target, found.target_port, found.protocol, now_ns) {
         return Some(UNKNOWN);
     }
     follow(index, Direction::Return, now, judged)?;
@@ -338,7 +342,7 @@ fn related(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> O
     let (now_ns, now) = clock(control);
     let found = connection(index)?;
     let live = Tag(tag(index)?.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
-    if !live || !state_of(found.slot)?.honours(found.target, found.target_port, now_ns) {
+    if !live || !state_of(found.slot)?.honours(found.target, found.target_port, found.protocol, now_ns) {
         return Some(UNKNOWN);
     }
     translate(found, direction, forwarding);

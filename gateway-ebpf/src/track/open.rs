@@ -12,7 +12,7 @@ use gateway_common::abi::{Control, TRACKED_AFFINITY, Telemetry, Tracked};
 use gateway_common::image::PoolEntry;
 use gateway_common::packet::protocol;
 use gateway_common::reason::Reason;
-use gateway_common::track::{Direction, Tag, next_state, phase, sets};
+use gateway_common::track::{Direction, Tag, exchanges_ports, next_state, phase, sets, takes_another_port};
 
 /// How often another port is tried where sources are translated, and another target where they are not.
 const PORT_TRIES: u32 = 32;
@@ -88,18 +88,18 @@ fn settle(
 ) -> Option<u32> {
     let pool = pool::entry(judged)?;
     let [first, last] = pool.ports;
-    let translates_source = first != 0;
-    if !translates_source && (attempt >= TARGET_TRIES || kept == FOLLOWS && attempt > 0) {
+    let translates_port = first != 0 && takes_another_port(&judged.packet);
+    if !translates_port && (attempt >= TARGET_TRIES || kept == FOLLOWS && attempt > 0) {
         return Some(Reason::NoPort as u32);
     }
     if kept != FOLLOWS {
-        let another = if translates_source { 0 } else { attempt };
+        let another = if translates_port { 0 } else { attempt };
         if !pool::target_of_connection(judged, forwarding, pool, another)? {
             return Some(Reason::NoTarget as u32);
         }
     }
     write(control, index, pool, judged, forwarding)?;
-    if translates_source {
+    if translates_port {
         let ports = (last as u32).wrapping_sub(first as u32).wrapping_add(1);
         let hash = Ends::of(&judged.packet).hash(control.limit_seed);
         let start = (((hash >> 32) * ports as u64) >> 32) as u32;
@@ -161,8 +161,7 @@ fn write(
     made.half_open = if is_tcp { half_open } else { unanswered };
     made.closing = closing;
     made.target = forwarding.target;
-    // Of ICMP echo the identifier stands for the client's port, and the target has none.
-    let keeps_port = forwarding.ports == 0 || ends.port == 0 || packet.protocol == protocol::SCTP;
+    let keeps_port = forwarding.ports == 0 || !exchanges_ports(packet.protocol);
     made.target_port = if keeps_port { ends.port } else { forwarding.ports as u16 };
     made.source_port = ends.source_port;
     if pool.ports[0] == 0 {
@@ -271,6 +270,8 @@ fn forget_return(control: &Control, gone: &Tracked, index: u32) -> Option<()> {
 const FREE: u32 = 1;
 /// Another connection has it.
 const TAKEN: u32 = 2;
+/// It was another connection's of the same ends, and must not be left beside it: see [`with_hash`].
+const STALE: u32 = 3;
 
 /// Makes the packets of a target find the connection that is being made at a place: [`FOLLOWS`], or not: then
 /// another connection has the same ends there, or no place is left. A global function, as above.
@@ -281,7 +282,7 @@ pub extern "C" fn gateway_place_return(cpu: u32, index: u32) -> u32 {
     place_return(control, index, judged).unwrap_or(TAKEN)
 }
 
-/// What a word of the returns is to the connection that is being made at `index`: [`FREE`], [`TAKEN`] or
+/// What a word of the returns is to the connection that is being made at `index`: [`FREE`], [`TAKEN`], [`STALE`] or
 /// [`FOLLOWS`], which is another's or its own. A global function, as above: in the loops that ask it the verifier
 /// would follow each way through it anew.
 #[unsafe(no_mangle)]
@@ -303,9 +304,9 @@ fn look(control: &Control, set: u32, way: u32, index: u32, judged: &Judged) -> O
         return Some(FOLLOWS);
     }
     let (_, now) = clock(control);
-    let Some(found) = connection(other) else { return Some(FREE) };
+    let Some(found) = connection(other) else { return Some(STALE) };
     let stale = found.return_hash(control.limit_seed) != hash || Tag(tag(other)?.load()).is_free(now);
-    Some(if stale { FREE } else { TAKEN })
+    Some(if stale { STALE } else { TAKEN })
 }
 
 /// Whether a word of the returns names a connection that is over, or another one by now: 1 if so. A global
@@ -339,7 +340,7 @@ fn place_return(control: &Control, index: u32, judged: &Judged) -> Option<u32> {
         if said == TAKEN {
             return Some(TAKEN);
         }
-        if said == FREE && free == NONE {
+        if said == STALE || said == FREE && free == NONE {
             free = i;
         }
         free = judged.forgotten(free);
@@ -399,15 +400,14 @@ fn affinity(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> 
     }
     let (now_ns, now) = clock(control);
     let found = connection(index)?;
-    let kept = Tag(tag(index)?.load()).is_live(now)
-        && takes(state_of(found.slot)?, found.target, found.target_port, now_ns);
-    if !kept {
+    let state = state_of(found.slot)?;
+    if !Tag(tag(index)?.load()).is_live(now) || !takes(state, found, now_ns) {
         return Some(NONE);
     }
     forwarding.target = found.target;
     forwarding.source = found.source;
     forwarding.slot = found.slot;
-    forwarding.ports = found.target_port as u32;
+    forwarding.ports = state.port;
     Some(FOLLOWS)
 }
 
@@ -440,7 +440,7 @@ fn keep(control: &Control, index: u32, place: u32, judged: &Judged) -> Option<()
     kept.closing = pool.affinity;
     kept.target = opened.target;
     kept.source = opened.source;
-    kept.target_port = opened.target_port;
+    kept.target_port = 0;
     kept.source_port = 0;
     kept.opened = now;
     // Not open: where room is short it gives way before a connection does.

@@ -76,8 +76,9 @@ struct Moment {
 
 impl Moment {
     /// Whether a connection to this address of a target goes on.
-    fn honours(&self, slot: u32, address: Address, port: u16) -> bool {
-        self.states.get(slot as usize).is_some_and(|state| state.honours(address, port, self.now_ns))
+    fn honours(&self, slot: u32, address: Address, port: u16, protocol: u8) -> bool {
+        let state = self.states.get(slot as usize);
+        state.is_some_and(|state| state.honours(address, port, protocol, self.now_ns))
     }
 }
 
@@ -94,7 +95,7 @@ impl Readers {
             let same = (after.0 ^ tag.0) >> 32 == 0 && after.phase() == tag.phase();
             if same
                 && found.protocol != TRACKED_AFFINITY
-                && moment.honours(found.slot, found.target, found.target_port)
+                && moment.honours(found.slot, found.target, found.target_port, found.protocol)
             {
                 visit(&connection(&found, tag, moment.now));
             }
@@ -112,7 +113,7 @@ impl Readers {
         self.live_tags(&moment, |index, _| {
             counts.entries += 1;
             let ends = Ends::from(|offset| word(index, offset));
-            let honoured = moment.honours(ends.slot, ends.target, ends.target_port);
+            let honoured = moment.honours(ends.slot, ends.target, ends.target_port, ends.protocol);
             if let Some(count) = counts.by_slot.get_mut(ends.slot as usize)
                 && honoured
                 && ends.protocol != TRACKED_AFFINITY

@@ -5,10 +5,12 @@ mod components;
 mod limits;
 mod packets;
 mod policies;
+mod talk;
 
 pub use limits::step_ns;
 pub use packets::{error_about, fragments, frame, mutate, well_formed};
-pub use policies::{Wanted, members, policy};
+pub use policies::{LONGEST, Wanted, members, policy};
+pub use talk::{asked, next};
 
 /// Prefixes that nest, touch, and end at odd lengths.
 const PREFIXES: [&str; 30] = [

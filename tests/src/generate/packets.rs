@@ -166,6 +166,7 @@ fn transport(random: &mut Random, frame: Frame) -> Frame {
     let length = *random.pick(&[0, 0, 1, 7, 8, 16, 24, 63, 64, 100, 100, 1_400, 2_050]);
     let icmp = [0, 3, 8, 11, 128, 129, 133, 135, 255, random.bits() as u8];
     let (kind, code) = (*random.pick(&icmp), random.below(5) as u8);
+    let identifier = random.below(3) as u16;
     match random.below(10) {
         0..3 => {
             let known = *random.pick(&TCP_FLAGS);
@@ -183,8 +184,8 @@ fn transport(random: &mut Random, frame: Frame) -> Frame {
             if random.chance(1, 10) { frame.claim_udp_length(near) } else { frame }
         }
         6 => frame.sctp(source, destination).payload(length),
-        7 => frame.icmp(kind, code).payload(length),
-        8 => frame.icmpv6(kind, code).payload(length),
+        7 => frame.icmp(kind, code).identifier(identifier).payload(length),
+        8 => frame.icmpv6(kind, code).identifier(identifier).payload(length),
         _ => {
             let bytes: Vec<u8> = (0..random.below(30)).map(|_| random.bits() as u8).collect();
             frame.raw(*random.pick(&PROTOCOLS), &bytes)

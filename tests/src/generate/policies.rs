@@ -9,11 +9,13 @@ use crate::random::Random;
 use gateway_common::image::HashOver;
 use gateway_common::reason::Reason;
 use gateway_user::policy::{
-    Action, Default, Forward, Label, Malformed, Mss, OuterSource, Policy, Pool, Route, RouteLimit, Target,
+    Action, Default, Dnat, Forward, Label, Malformed, Match, Mss, OuterSource, Policy, Pool, PortRange,
+    Route, RouteLimit, Target, Timeouts, Translation,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What may be in a policy beside matches and actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ const TARGETS: [&str; 12] = [
     "2001:db8:f3::11",
     "2001:db8:f4::11",
 ];
+/// Time-outs of connections, at most, seconds.
+pub const LONGEST: u64 = 60;
 /// Named limits of a policy, at most.
 const NAMED_LIMITS: usize = 3;
 
@@ -55,7 +59,14 @@ pub fn policy(random: &mut Random, most: usize, wanted: Wanted) -> Policy {
     let limits: Vec<_> = (0..limits).map(|i| format!("limit-{i}")).collect();
     let pools: Vec<_> = (0..random.below(POOLS + 1)).map(|i| format!("pool-{i}")).collect();
     let count = random.below(most + 1);
-    let routes = (0..count).map(|i| route(random, i, &labels, &pools, limited.then_some(&limits))).collect();
+    let mut routes: Vec<_> =
+        (0..count).map(|i| route(random, i, &labels, &pools, limited.then_some(&limits))).collect();
+    if !pools.is_empty() && random.chance(2, 3) {
+        let action = Action::pool(random.pick(&pools));
+        let route = Route { matches: Match::default(), ..Route::new(format!("route-{count}"), action) };
+        let place = if random.chance(1, 2) { 0 } else { random.below(count + 1) };
+        routes.insert(place, route);
+    }
     let default = if random.chance(1, 2) { Default::Pass } else { Default::Drop };
     Policy {
         labels: labels.into_iter().map(|name| (name, label(random))).collect(),
@@ -79,21 +90,35 @@ fn pool(random: &mut Random) -> Pool {
         ipv4: random.chance(1, 2).then_some(Ipv4Addr::new(203, 0, 113, 77)),
         ipv6: random.chance(1, 2).then_some(Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 0x77)),
     };
-    let forward = match random.below(3) {
+    let forward = match random.below(6) {
         0 => Forward::Ipip { source },
         1 => Forward::Gue { port: *random.pick(&[1, 6_080, u16::MAX]), source },
-        _ => Forward::L2,
+        2 => Forward::L2,
+        _ => Forward::Dnat(dnat(random, source)),
     };
     let addresses = random.some(&TARGETS, TARGETS.len());
     let mut targets = BTreeMap::new();
     for (i, address) in addresses.into_iter().enumerate() {
         let address = address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let weight = *random.pick(&[0, 1, 7, 100, 100]);
-        targets.insert(format!("target-{i}"), Target { weight, ..Target::new(address) });
+        let translates = forward.dnat().is_some() && random.chance(1, 2);
+        let port = translates.then(|| *random.pick(&[1, 80, 8_080, u16::MAX]));
+        targets.insert(format!("target-{i}"), Target { weight, port, ..Target::new(address) });
     }
     let hash = *random.pick(&[HashOver::FiveTuple, HashOver::Source, HashOver::SourceDestination]);
+    let translates = forward.dnat().is_some();
     let mss = *random.pick(&[None, None, Some(Mss::Way), Some(Mss::AtMost(536)), Some(Mss::AtMost(1_000))]);
-    Pool { hash, mss, ..Pool::new(forward, targets) }
+    Pool { hash, mss: mss.filter(|_| !translates), ..Pool::new(forward, targets) }
+}
+
+/// With or without translated sources, and so few ports that they are scarce or so many that they are not.
+fn dnat(random: &mut Random, addresses: OuterSource) -> Dnat {
+    let (first, last) = *random.pick(&[(61_000, 61_000), (1, 3), (61_000, 61_040), (1, u16::MAX)]);
+    let translation = Translation { addresses, ports: PortRange { first, last } };
+    let mut time = || Duration::from_secs(1 + random.bits() % LONGEST);
+    let timeouts =
+        Timeouts { established: time(), half_open: time(), closing: time(), udp: time(), unanswered: time() };
+    Dnat { source: random.chance(1, 2).then_some(translation), timeouts, affinity: None }
 }
 
 /// Live members of this policy's labels, each once.

@@ -18,6 +18,8 @@ mod pools;
 mod rewriting;
 pub mod run;
 mod sanity;
+pub mod translated_ways;
+mod translation;
 mod transport;
 mod vocabulary;
 
@@ -63,8 +65,16 @@ pub struct Row {
     pub target: Option<&'static str>,
     /// The kernel finds the neighbour that it is sent to first.
     pub waits: bool,
+    /// Its addresses are exchanged.
+    pub translated: bool,
     /// The target that it is sent to, as `pool/target`.
     pub sent_to: Option<&'static str>,
+    /// The target that it comes back from.
+    pub returned_from: Option<&'static str>,
+    /// The target to which a connection begins.
+    pub opened: Option<&'static str>,
+    /// Port of the socket that tc is to hand it to.
+    pub proxy: Option<u16>,
     /// What becomes of the ICMP error that its sender is due.
     pub told: Option<Told>,
     /// The frame that comes out, before the Ethernet addresses are swapped; nothing if it is the same.
@@ -110,7 +120,11 @@ impl Row {
             priority: 0,
             target: None,
             waits: false,
+            translated: false,
             sent_to: None,
+            returned_from: None,
+            opened: None,
+            proxy: None,
             told: None,
             changed: None,
             swapped: false,
@@ -166,6 +180,36 @@ impl Row {
         self.verdict = if interface.is_some() { Verdict::Redirect } else { Verdict::Tx };
         self.target = interface;
         self.sent_to = Some(target);
+        self
+    }
+
+    /// Goes to this target with other ends.
+    fn translated(mut self, target: &'static str, interface: Option<&'static str>) -> Row {
+        self.translated = true;
+        self.sent_to(target, interface)
+    }
+
+    /// Comes from this target, and goes back to its client.
+    fn returned(mut self, target: &'static str, interface: Option<&'static str>) -> Row {
+        self = self.translated(target, interface);
+        self.returned_from = self.sent_to.take();
+        self
+    }
+
+    /// Goes up the stack, whatever the interface that was said.
+    fn by_stack(mut self) -> Row {
+        (self.verdict, self.target) = (Verdict::Pass, None);
+        self
+    }
+
+    /// A connection begins.
+    fn opens(mut self, target: &'static str) -> Row {
+        self.opened = Some(target);
+        self
+    }
+
+    fn proxied(mut self, port: u16) -> Row {
+        self.proxy = Some(port);
         self
     }
 
@@ -225,7 +269,14 @@ impl Row {
 /// Sequences that no single row can tell.
 #[must_use]
 pub fn sequences() -> Vec<Sequence> {
-    [limits::sequences(), errors::sequences(), fragments::sequences(), owners::sequences()].concat()
+    [
+        limits::sequences(),
+        errors::sequences(),
+        fragments::sequences(),
+        owners::sequences(),
+        translation::sequences(),
+    ]
+    .concat()
 }
 
 /// The whole table.
@@ -246,6 +297,7 @@ pub fn rows() -> Vec<Row> {
         pools::rows(),
         errors::rows(),
         fragments::rows(),
+        translation::rows(),
         owners::rows(),
         mss::rows(),
     ]

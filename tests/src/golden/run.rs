@@ -1,5 +1,6 @@
 //! The golden table put to the real object.
 
+use super::translated_ways::PLACES;
 use super::{Row, Sequence, cookies, rows, sequences};
 use crate::check::{Expected, differences};
 use crate::model::Member;
@@ -7,7 +8,7 @@ use crate::object::{Lab, Sizes};
 use crate::packet::show::describe;
 use crate::testrun::may_be_refused;
 use anyhow::{Result, anyhow};
-use gateway_common::abi::Hook;
+use gateway_common::abi::{Hook, TRACK_WAYS};
 use gateway_user::policy::{Policy, parse};
 use std::fmt::Write;
 
@@ -41,8 +42,9 @@ pub fn policy_of(text: &str) -> Result<Policy> {
 /// # Errors
 /// If a policy is refused or a test run fails.
 pub fn run(hook: Hook) -> Result<Outcome> {
-    // So few connections that whoever opens one sees all that are long silent.
-    let mut lab = Lab::with_sizes(hook, Sizes { connection_sets: 2, ..Sizes::default() })?;
+    // So few connections that whoever opens one sees all that are long silent, and that they can be too many.
+    let sizes = Sizes { connection_sets: 2, track_sets: (PLACES / TRACK_WAYS) as u32, ..Sizes::default() };
+    let mut lab = Lab::with_sizes(hook, sizes)?;
     lab.stay_on_this_cpu()?;
     let mut outcome = Outcome::default();
     run_rows(&mut lab, &mut outcome)?;

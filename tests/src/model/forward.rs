@@ -6,6 +6,9 @@
 
 use super::icmp_error::Trouble;
 use super::mss;
+use super::quoted::Quoted;
+use super::tracked::Found;
+use super::translate::{Ends, exchanged, exchanged_error};
 use super::{Parsed, State};
 use crate::packet::checksum::internet;
 use gateway_common::image::HashOver;
@@ -13,11 +16,12 @@ use gateway_common::packet::{Packet, address_of, flags};
 use gateway_common::reason::Reason;
 use gateway_common::target::{element, flow_label, hash, source_port};
 use gateway_user::policy::{Forward, Mss, Pool};
+use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A way to a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Way {
     /// The interface that leads there.
     pub interface: String,
@@ -34,8 +38,14 @@ pub struct Way {
 pub struct Targets {
     /// Of each pool, the target in each element of its table.
     pub tables: BTreeMap<String, Vec<String>>,
+    /// Of each pool that translates, the target in each element of its tables for IPv4 and for IPv6.
+    pub tables_of_families: BTreeMap<String, [Vec<String>; 2]>,
     /// The ways to targets; to those that are not in it there is none.
     pub ways: BTreeMap<IpAddr, Way>,
+    /// The ways to all others in a network; nothing where routing says that it cannot be reached.
+    pub networks: Vec<(IpNet, Option<Way>)>,
+    /// Addresses in these networks that are the node's own, or everybody's.
+    pub no_hosts: Vec<IpAddr>,
     /// Where no source is named for outer headers: the node's own, IPv4 and IPv6.
     pub sources: Vec<IpAddr>,
 }
@@ -47,8 +57,14 @@ pub struct Forwarded {
     pub name: String,
     /// The way there.
     pub way: Way,
-    /// It goes up the stack to be cut into fragments.
+    /// It goes up the stack, to be cut into fragments or for this node itself.
     pub cut: bool,
+    /// It comes from that target, and goes to its client.
+    pub back: bool,
+    /// The ends that it leaves with, if it is translated.
+    translated: Option<Ends>,
+    /// It is an ICMP error that quotes this.
+    quoted: Option<Quoted>,
     target: IpAddr,
     source: Option<IpAddr>,
     gue_port: Option<u16>,
@@ -82,9 +98,7 @@ pub(super) fn forwarded(
     packet: &Parsed,
 ) -> Result<Forwarded, Stuck> {
     let table = targets.tables.get(name).map_or(&[][..], Vec::as_slice);
-    let key = key(packet);
-    let chosen = element(hash(pool.hash as u8, &key), table.len() as u32);
-    let chosen = table.get(chosen as usize).ok_or(Reason::NoTarget)?;
+    let chosen = element_of(pool, table, packet).ok_or(Reason::NoTarget)?;
     let target = pool.targets[chosen].address;
     if packet.ttl <= 1 {
         return Err(Stuck { reason: Reason::TtlExceeded, trouble: Some(Trouble::Ends) });
@@ -126,10 +140,62 @@ pub(super) fn forwarded(
         name: format!("{name}/{chosen}"),
         way,
         cut: !fits,
+        back: false,
+        translated: None,
+        quoted: None,
         target,
         source,
         gue_port,
-        flow_hash: hash(HashOver::FiveTuple as u8, &key),
+        flow_hash: hash(HashOver::FiveTuple as u8, &key(packet)),
+    })
+}
+
+/// The element of a pool's table that a packet has.
+pub(super) fn element_of<'a>(pool: &Pool, table: &'a [String], packet: &Parsed) -> Option<&'a String> {
+    table.get(element(hash(pool.hash as u8, &key(packet)), table.len() as u32) as usize)
+}
+
+/// How a packet of a connection gets where it goes.
+///
+/// # Errors
+/// Why it goes nowhere.
+pub(super) fn by_connection(
+    found: Found,
+    back: bool,
+    targets: &Targets,
+    packet: &Parsed,
+) -> Result<Forwarded, Stuck> {
+    let target = found.ends.destination;
+    let network = targets.networks.iter().find(|(network, _)| network.contains(&target));
+    let network = network.filter(|_| !targets.no_hosts.contains(&target));
+    let way = targets.ways.get(&target).or_else(|| network.and_then(|(_, way)| way.as_ref()));
+    // Where no route leads, or to this node, is for the stack to say.
+    let by_stack = way.is_none() && network.is_none();
+    if packet.ttl <= 1 && !by_stack {
+        return Err(Stuck { reason: Reason::TtlExceeded, trouble: Some(Trouble::Ends) });
+    }
+    if way.is_none() && !by_stack {
+        return Err(Reason::NoRoute.into());
+    }
+    let way = way.cloned().unwrap_or_default();
+    let fits = way.mtu.is_none_or(|mtu| usize::from(packet.length) <= mtu);
+    // The stack would not forward what bears an address of this node as its source.
+    let may_be_cut = packet.source.is_ipv4() && !packet.dont_fragment && !back;
+    if !fits && !may_be_cut {
+        return Err(Stuck { reason: Reason::TooBig, trouble: way.mtu.map(Trouble::TooBig) });
+    }
+    Ok(Forwarded {
+        name: found.name,
+        way,
+        cut: by_stack || !fits,
+        back,
+        translated: Some(found.ends),
+        quoted: None,
+        target,
+        source: None,
+        gue_port: None,
+        mss: None,
+        flow_hash: 0,
     })
 }
 
@@ -161,9 +227,29 @@ impl Forwarded {
         !self.cut && self.way.destination.is_none()
     }
 
+    /// Whether it is a connection's, and leaves with other ends than it came with.
+    #[must_use]
+    pub fn is_translated(&self) -> bool {
+        self.translated.is_some()
+    }
+
     /// The frame that is sent, made of one whose DSCP is written already.
     #[must_use]
     pub fn frame(&self, packet: &Parsed, frame: &[u8]) -> Vec<u8> {
+        let Some(ends) = &self.translated else { return self.sent(packet, frame) };
+        let out = match &self.quoted {
+            Some(quoted) => exchanged_error(packet, quoted, ends, frame),
+            None => exchanged(packet, ends, frame),
+        };
+        if self.cut { out } else { self.sent(packet, &out) }
+    }
+
+    /// The same for an ICMP error that quotes this.
+    pub(super) fn quoting(self, quoted: Quoted) -> Forwarded {
+        Forwarded { quoted: Some(quoted), ..self }
+    }
+
+    fn sent(&self, packet: &Parsed, frame: &[u8]) -> Vec<u8> {
         let inner_v4 = packet.source.is_ipv4();
         let mut inner = frame[packet.offset..].to_vec();
         count_down(&mut inner, inner_v4);

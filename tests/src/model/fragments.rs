@@ -18,6 +18,7 @@ type Key = (IpAddr, IpAddr, u8, u32);
 struct First {
     ports: Option<(u16, u16)>,
     icmp: Option<(u8, u8)>,
+    identifier: Option<u16>,
     at_ns: u64,
 }
 
@@ -32,25 +33,34 @@ impl Fragments {
         let age = now_ns - first.at_ns;
         let hung = age.abs_diff(PATIENCE_NS) < TICKS_NS;
         if if hung { tie == Tie::Admit } else { age < PATIENCE_NS } {
-            (packet.ports, packet.icmp) = (first.ports, first.icmp);
+            (packet.ports, packet.icmp, packet.identifier) = (first.ports, first.icmp, first.identifier);
         }
         hung
     }
 
     /// A fragment is sent to a pool: false if it must not be, since nobody knows where its first one went.
     pub(super) fn lead(&mut self, packet: &Parsed, now_ns: u64) -> bool {
-        let told = packet.ports.is_some() || packet.icmp.is_some();
-        if packet.first_fragment && told {
-            let first = First { ports: packet.ports, icmp: packet.icmp, at_ns: now_ns };
+        if packet.first_fragment && is_told(packet) {
+            let Parsed { ports, icmp, identifier, .. } = *packet;
+            let first = First { ports, icmp, identifier, at_ns: now_ns };
             self.0.insert(key(packet), first);
         }
-        // Of other protocols no first fragment says anything.
-        let says = match packet.source {
-            IpAddr::V4(_) => matches!(packet.protocol, 6 | 17 | 132 | 1),
-            IpAddr::V6(_) => matches!(packet.protocol, 6 | 17 | 132 | 58),
-        };
-        !packet.later_fragment || told || !says
+        !is_lost(packet)
     }
+}
+
+/// Whether it is a later fragment of which nobody knows what its first one said. Of other protocols no first
+/// fragment says anything.
+pub(super) fn is_lost(packet: &Parsed) -> bool {
+    let says = match packet.source {
+        IpAddr::V4(_) => matches!(packet.protocol, 6 | 17 | 132 | 1),
+        IpAddr::V6(_) => matches!(packet.protocol, 6 | 17 | 132 | 58),
+    };
+    packet.later_fragment && says && !is_told(packet)
+}
+
+fn is_told(packet: &Parsed) -> bool {
+    packet.ports.is_some() || packet.icmp.is_some()
 }
 
 fn key(packet: &Parsed) -> Key {

@@ -1,11 +1,12 @@
 //! What the packet is → what happens to it.
 
-use super::forward::{Stuck, forwarded};
-use super::icmp_error::{Told, Trouble, told};
-use super::limits::{Charge, State, limits_of};
+use super::forward::{Stuck, by_connection, forwarded};
+use super::icmp_error::{Told, told};
+use super::limits::{Charge, Policed, State, limits_of};
 use super::matching::Sight;
 use super::parse::{Parsed, Unparsed, parse};
 use super::quoted::quoted;
+use super::tracked::Found;
 use super::{Forwarded, Member, Targets};
 use gateway_common::abi::Verdict;
 use gateway_common::reason::Reason;
@@ -47,6 +48,10 @@ pub struct Judgement {
     pub target: Option<String>,
     /// How a pool's packet is sent to its target.
     pub forwarded: Option<Forwarded>,
+    /// Port of the socket that tc is to hand it to.
+    pub proxy: Option<u16>,
+    /// The target that it begins a connection to, as `pool/target`.
+    pub opened: Option<String>,
     /// What becomes of the error that its sender is due.
     pub told: Option<Told>,
     /// The limits that were asked, in order.
@@ -75,10 +80,15 @@ pub struct World {
     pub takes_old_tags_off: bool,
     /// Checksums can be verified where the frame is judged.
     pub verifies_checksums: bool,
+    /// Connections of pools that translate, at most.
+    pub connections: usize,
+    /// Packets can be handed to sockets where the frame is judged; there is none that listens.
+    pub has_sockets: bool,
 }
 
 /// Judges a frame that arrives under this policy, or under none.
 pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &[u8]) -> Judgement {
+    state.take_notes();
     let Some(policy) = policy else { return passed(Counter::NoPolicy) };
     let mut packet = match parse(frame, policy.verify_checksums && world.verifies_checksums) {
         Ok(packet) => packet,
@@ -97,45 +107,62 @@ pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &
     let sight = Sight::new(policy, world, &packet);
     let first_of_flow = state.meets(&packet);
     let route = policy.routes.iter().find(|route| sight.holds(&route.matches));
-    let mut judgement = match route {
-        Some(route) => {
+    let mut judgement = match (state.returned(policy, &packet), route) {
+        (Some(found), _) => back(found, world, state, (&packet, frame)),
+        (None, Some(route)) => {
             let limits = limits_of(policy, route);
             let policed = state.police(&limits, &packet, sight.labels(), frame.len(), first_of_flow);
-            let mut told_hung = false;
-            let reason = if policed.banned { Reason::Banned } else { Reason::Limit };
-            let mut judgement = match policed.refused {
-                true => dropped(reason, Counter::Route(route.name.clone())),
-                false => {
-                    let follows = !matches!(route.action, Action::Pool { .. }) || state.lead(&packet);
-                    let (mut judgement, trouble) = match follows {
-                        true => by_route(policy, route, world, state, (&packet, frame)),
-                        false => (dropped(Reason::FragmentUnseen, Counter::Route(route.name.clone())), None),
-                    };
-                    if let Some((told, hung)) = trouble.and_then(|trouble| {
-                        state.tell(|bucket, at| told(trouble, world, (&packet, frame), bucket, at))
-                    }) {
-                        judgement.told = Some(told);
-                        told_hung = hung;
-                    }
-                    judgement
-                }
-            };
-            if judgement.verdict != Verdict::Drop {
-                judgement.mark = policed.mark.unwrap_or(judgement.mark);
-                judgement.dscp = policed.dscp.or(route.dscp);
-            }
-            judgement.charges = policed.charges;
-            judgement.hung = policed.hung || told_hung;
-            judgement
+            policed_by(policy, (route, policed), world, state, (&packet, frame))
         }
-        None if policy.default == Default::Drop => dropped(Reason::Default, Counter::Default),
-        None => passed(Counter::Default),
+        (None, None) if policy.default == Default::Drop => dropped(Reason::Default, Counter::Default),
+        (None, None) => passed(Counter::Default),
     };
-    if pools && judgement.verdict == Verdict::Pass && judgement.forwarded.is_none() {
+    // What no route names may still be about what one does.
+    let open = judgement.verdict == Verdict::Pass || judgement.reason == Some(Reason::Default);
+    if pools && open && judgement.forwarded.is_none() {
         to_owner(policy, world, state, (&packet, frame), &mut judgement);
     }
-    judgement.hung |= hung_on_first;
+    let (hung, opened) = state.take_notes();
+    judgement.hung |= hung_on_first || hung;
+    judgement.opened = opened;
     judgement.packet = Some(packet);
+    judgement
+}
+
+/// A packet of a connection's target: it goes back, whatever its own route says.
+fn back(found: Found, world: &World, state: &mut State, (packet, frame): (&Parsed, &[u8])) -> Judgement {
+    let counter = found.counter.clone();
+    if !state.lead(packet) {
+        return dropped(Reason::FragmentUnseen, counter);
+    }
+    let sent = by_connection(found, true, &world.targets, packet)
+        .and_then(|forwarded| sent(forwarded, world, (packet, frame), counter.clone()));
+    sent.unwrap_or_else(|stuck| dropped_and_told(stuck, world, state, (packet, frame), counter))
+}
+
+/// A packet's route, after its limits.
+fn policed_by(
+    policy: &Policy,
+    (route, policed): (&Route, Policed),
+    world: &World,
+    state: &mut State,
+    (packet, frame): (&Parsed, &[u8]),
+) -> Judgement {
+    let counter = Counter::Route(route.name.clone());
+    let reason = if policed.banned { Reason::Banned } else { Reason::Limit };
+    let mut judgement = if policed.refused {
+        dropped(reason, counter)
+    } else if matches!(route.action, Action::Pool { .. }) && !state.lead(packet) {
+        dropped(Reason::FragmentUnseen, counter)
+    } else {
+        by_route(policy, route, world, state, (packet, frame))
+    };
+    if judgement.verdict != Verdict::Drop {
+        judgement.mark = policed.mark.unwrap_or(judgement.mark);
+        judgement.dscp = policed.dscp.or(route.dscp);
+    }
+    judgement.charges = policed.charges;
+    judgement.hung |= policed.hung;
     judgement
 }
 
@@ -151,11 +178,28 @@ fn to_owner(
     let Some(quoted) = quoted(packet, frame) else { return };
     state.learn(policy, world, &quoted);
     let Some(turned) = quoted.turned(packet) else { return };
+    let counter = judgement.counter.clone();
+    let kept = judgement.clone();
+    if let Some((found, back)) = state.related(policy, &turned) {
+        let sent = by_connection(found, back, &world.targets, packet)
+            .and_then(|forwarded| sent(forwarded.quoting(quoted), world, (packet, frame), counter.clone()));
+        *judgement = match sent {
+            Ok(sent) => Judgement { dscp: kept.dscp, ..sent },
+            Err(stuck) => dropped(stuck.reason, counter),
+        };
+        (judgement.charges, judgement.hung) = (kept.charges, kept.hung);
+        return;
+    }
+    if judgement.verdict == Verdict::Drop {
+        return;
+    }
     let sight = Sight::new(policy, world, &turned);
     let route = policy.routes.iter().find(|route| sight.holds(&route.matches));
     let Some(Route { action: Action::Pool { pool, .. }, .. }) = route else { return };
-    let counter = judgement.counter.clone();
-    let kept = judgement.clone();
+    // What a connection's end is told is not its client's as it is.
+    if policy.pools[pool].forward.dnat().is_some() {
+        return;
+    }
     *judgement = match by_pool(pool, policy, world, state, (&turned, frame), counter.clone()) {
         Ok(sent) => Judgement { mark: kept.mark, priority: kept.priority, dscp: kept.dscp, ..sent },
         Err(stuck) => dropped(stuck.reason, counter),
@@ -167,13 +211,14 @@ fn by_route(
     policy: &Policy,
     route: &Route,
     world: &World,
-    state: &State,
+    state: &mut State,
     packet: (&Parsed, &[u8]),
-) -> (Judgement, Option<Trouble>) {
+) -> Judgement {
     let counter = Counter::Route(route.name.clone());
-    let mut trouble = None;
     let mut judgement = match &route.action {
-        Action::Pass | Action::Proxy { .. } => passed(counter),
+        Action::Pass => passed(counter),
+        Action::Proxy { .. } if world.has_sockets => dropped(Reason::NoListener, counter),
+        Action::Proxy { port } => Judgement { proxy: Some(*port), ..passed(counter) },
         Action::Drop => dropped(Reason::Route, counter),
         Action::Tx => Judgement { verdict: Verdict::Tx, ..passed(counter) },
         Action::Redirect { interface } if world.present.contains(interface) => {
@@ -182,30 +227,44 @@ fn by_route(
         Action::Redirect { .. } => dropped(Reason::RedirectTarget, counter),
         Action::Pool { pool, .. } => match by_pool(pool, policy, world, state, packet, counter.clone()) {
             Ok(judgement) => judgement,
-            Err(stuck) => {
-                trouble = stuck.trouble;
-                dropped(stuck.reason, counter)
-            }
+            Err(stuck) => dropped_and_told(stuck, world, state, packet, counter),
         },
     };
     if judgement.verdict != Verdict::Drop {
         judgement.mark = route.mark.unwrap_or(0);
         judgement.priority = route.priority.unwrap_or(0);
     }
-    (judgement, trouble)
+    judgement
 }
 
 fn by_pool(
     name: &str,
     policy: &Policy,
     world: &World,
-    state: &State,
+    state: &mut State,
     (packet, frame): (&Parsed, &[u8]),
     counter: Counter,
 ) -> Result<Judgement, Stuck> {
-    let forwarded = forwarded((name, &policy.pools[name]), &world.targets, state, packet)?;
+    let pool = &policy.pools[name];
+    let forwarded = match pool.forward.dnat() {
+        Some(dnat) => {
+            let found = state.track(policy, (name, pool, dnat), world, packet, counter.clone())?;
+            by_connection(found, false, &world.targets, packet)?
+        }
+        None => forwarded((name, pool), &world.targets, state, packet)?,
+    };
+    sent(forwarded, world, (packet, frame), counter)
+}
+
+fn sent(
+    forwarded: Forwarded,
+    world: &World,
+    (packet, frame): (&Parsed, &[u8]),
+    counter: Counter,
+) -> Result<Judgement, Stuck> {
     let mut tags = (12..packet.offset - 2).step_by(4);
-    if !world.takes_old_tags_off && tags.any(|at| frame[at..at + 2] == [0x91, 0x00]) {
+    let as_it_is = forwarded.cut && forwarded.is_translated();
+    if !as_it_is && !world.takes_old_tags_off && tags.any(|at| frame[at..at + 2] == [0x91, 0x00]) {
         return Err(Reason::NoRoom.into());
     }
     let interface = forwarded.way.interface.clone();
@@ -219,6 +278,23 @@ fn by_pool(
     Ok(Judgement { verdict, target, forwarded: Some(forwarded), ..passed(counter) })
 }
 
+/// A packet that cannot go on: whoever sent it may be due an error.
+fn dropped_and_told(
+    stuck: Stuck,
+    world: &World,
+    state: &mut State,
+    packet: (&Parsed, &[u8]),
+    counter: Counter,
+) -> Judgement {
+    let mut judgement = dropped(stuck.reason, counter);
+    let told =
+        stuck.trouble.and_then(|trouble| state.tell(|bucket, at| told(trouble, world, packet, bucket, at)));
+    if let Some((told, hung)) = told {
+        (judgement.told, judgement.hung) = (Some(told), hung);
+    }
+    judgement
+}
+
 fn passed(counter: Counter) -> Judgement {
     Judgement {
         verdict: Verdict::Pass,
@@ -229,6 +305,8 @@ fn passed(counter: Counter) -> Judgement {
         dscp: None,
         target: None,
         forwarded: None,
+        proxy: None,
+        opened: None,
         told: None,
         charges: Vec::new(),
         hung: false,

@@ -2,11 +2,15 @@
 
 use super::bucket::{Answer, Bucket, Tie};
 use super::connections::Connections;
-use super::forward::outer_source;
-use super::fragments::Fragments;
+use super::forward::{element_of, outer_source};
+use super::fragments::{Fragments, is_lost};
 use super::quoted::Quoted;
-use super::{Flow, Parsed, World};
-use gateway_user::policy::{KeyLengths, Limit, Over, Per, Policy, Quantity, Route, RouteLimit};
+use super::tracked::{At, Found, Moment, Offer, Seen, Tracked};
+use super::{Counter, Flow, Parsed, World};
+use gateway_common::reason::Reason;
+use gateway_user::policy::{
+    Action, Dnat, KeyLengths, Limit, Over, Per, Policy, Pool, Quantity, Route, RouteLimit, Target,
+};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -18,6 +22,10 @@ pub struct State {
     pub now_ns: u64,
     /// Which of two right answers is given.
     pub tie: Tie,
+    /// What was seen of the packet that is judged.
+    pub seen: Seen,
+    /// What the judgement hung on so far, and the target to which a connection began.
+    notes: (bool, Option<String>),
     limits: Mark,
     /// Flows of which a packet was judged.
     flows: BTreeSet<Flow>,
@@ -35,6 +43,7 @@ pub struct Mark {
     /// What was told of the paths to targets, by their addresses and what is sent there from: the MTU, and when.
     paths: BTreeMap<(IpAddr, IpAddr), (usize, u64)>,
     connections: Connections,
+    tracked: Tracked,
 }
 
 /// Whose packets share a bucket.
@@ -83,18 +92,81 @@ impl State {
         self.limits.clone()
     }
 
-    /// Makes it as if the packet since had not come.
-    pub fn back_to(&mut self, mark: Mark) {
-        self.limits = mark;
+    /// Makes it as if the packet since had not come; gives back what it had left behind.
+    pub fn back_to(&mut self, mark: Mark) -> Mark {
         if let Some(flow) = self.newest.take() {
             self.flows.remove(&flow);
         }
+        std::mem::replace(&mut self.limits, mark)
+    }
+
+    /// Makes it as if the packet since had left this behind.
+    pub fn settle(&mut self, mark: Mark) {
+        self.limits = mark;
     }
 
     /// All limits are new ones.
     pub fn forget_limits(&mut self) {
-        let Mark { errors, fragments, paths, .. } = std::mem::take(&mut self.limits);
-        self.limits = Mark { errors, fragments, paths, ..Mark::default() };
+        let Mark { errors, fragments, paths, tracked, .. } = std::mem::take(&mut self.limits);
+        self.limits = Mark { errors, fragments, paths, tracked, ..Mark::default() };
+    }
+
+    /// Whether the judgement hung on when a connection is over, and the target to which one began.
+    pub(super) fn take_notes(&mut self) -> (bool, Option<String>) {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// What a packet answers, if it is a target's whose connections are remembered.
+    pub(super) fn returned(&mut self, policy: &Policy, packet: &Parsed) -> Option<Found> {
+        let mut pools = translating(policy).filter(|(name, _)| is_routed(policy, name));
+        let is_target = pools.any(|(_, pool)| pool.targets.values().any(|at| at.address == packet.source));
+        if !is_target || is_lost(packet) {
+            return None;
+        }
+        let moment = Moment { now_ns: self.now_ns, tie: self.tie, seen: &self.seen };
+        let (found, hung) = self.limits.tracked.returned(packet, &targets(policy), moment);
+        self.notes.0 |= hung;
+        found
+    }
+
+    /// The connection of which an ICMP error tells, see [`Tracked::related`].
+    pub(super) fn related(&mut self, policy: &Policy, turned: &Parsed) -> Option<(Found, bool)> {
+        if !translating(policy).any(|(name, _)| is_routed(policy, name)) {
+            return None;
+        }
+        let moment = Moment { now_ns: self.now_ns, tie: self.tie, seen: &self.seen };
+        let (found, hung) = self.limits.tracked.related(turned, &targets(policy), moment);
+        self.notes.0 |= hung;
+        found
+    }
+
+    /// The connection of a client's packet, which begins if there is none.
+    pub(super) fn track(
+        &mut self,
+        policy: &Policy,
+        (name, pool, dnat): (&str, &Pool, &Dnat),
+        world: &World,
+        packet: &Parsed,
+        counter: Counter,
+    ) -> Result<Found, Reason> {
+        let moment = Moment { now_ns: self.now_ns, tie: self.tie, seen: &self.seen };
+        let nodes = &world.targets;
+        let table = nodes.tables_of_families.get(name);
+        let table = table.map_or(&[][..], |[ipv4, ipv6]| if packet.source.is_ipv4() { ipv4 } else { ipv6 });
+        let mut names: Vec<&String> = element_of(pool, table, packet).into_iter().collect();
+        names.extend(table.iter().collect::<BTreeSet<_>>());
+        let of_pool: Vec<At> = names.into_iter().map(|target| at(name, target, pool)).collect();
+        let source = of_pool.first().zip(dnat.source).and_then(|(first, translation)| {
+            Some((outer_source(pool, nodes, first.address)?, translation.ports))
+        });
+        let offer =
+            Offer { targets: of_pool, source, timeouts: dnat.timeouts, counter, most: world.connections };
+        let (found, hung) = self.limits.tracked.forwarded(packet, &targets(policy), moment, offer);
+        self.notes.0 |= hung;
+        if let Ok(Found { opened: true, name, .. }) = &found {
+            self.notes.1 = Some(name.clone());
+        }
+        found
     }
 
     /// Lets an error be told: the bucket of errors, the time, and which of two right answers to give.
@@ -116,7 +188,7 @@ impl State {
     pub(super) fn learn(&mut self, policy: &Policy, world: &World, quoted: &Quoted) {
         let (target, source) = (quoted.destination, quoted.source);
         let is_ours = policy.pools.values().any(|pool| {
-            let mut targets = pool.targets.values();
+            let mut targets = pool.targets.values().filter(|_| pool.forward.dnat().is_none());
             targets.any(|of_pool| of_pool.address == target)
                 && outer_source(pool, &world.targets, target) == Some(source)
         });
@@ -186,6 +258,28 @@ impl State {
         }
         policed
     }
+}
+
+fn translating(policy: &Policy) -> impl Iterator<Item = (&String, &Pool)> {
+    policy.pools.iter().filter(|(_, pool)| pool.forward.dnat().is_some())
+}
+
+/// Whether packets come to this pool.
+fn is_routed(policy: &Policy, name: &str) -> bool {
+    let mut actions = policy.routes.iter().map(|route| &route.action);
+    actions.any(|action| matches!(action, Action::Pool { pool, .. } if pool == name))
+}
+
+/// All targets that connections may be to.
+fn targets(policy: &Policy) -> Vec<At> {
+    translating(policy)
+        .flat_map(|(name, pool)| pool.targets.keys().map(|target| at(name, target, pool)))
+        .collect()
+}
+
+fn at(name: &str, target: &str, pool: &Pool) -> At {
+    let Target { address, port, .. } = pool.targets[target];
+    At { name: format!("{name}/{target}"), address, port }
 }
 
 /// A rate for a bucket that is not asked for anything.

@@ -19,6 +19,8 @@ mod mss;
 mod parse;
 mod quoted;
 mod rewrite;
+mod tracked;
+mod translate;
 
 pub use bucket::Tie;
 pub use flow::Flow;
@@ -29,3 +31,4 @@ pub use labels::Member;
 pub use limits::{Charge, State, limits_of};
 pub use parse::{Parsed, Unparsed, parse};
 pub use rewrite::output;
+pub use tracked::Seen;

@@ -45,6 +45,10 @@ pub struct Parsed {
     pub ports: Option<(u16, u16)>,
     /// ICMP type and code.
     pub icmp: Option<(u8, u8)>,
+    /// Identifier of an ICMP echo or its reply.
+    pub identifier: Option<u16>,
+    /// Length of the IP header with its extensions, bytes.
+    pub header: usize,
     /// TCP flags, 0 for other protocols.
     pub tcp_flags: u8,
     /// Identifier of the outer tag, 0 without one.
@@ -170,6 +174,7 @@ fn ipv4(bytes: &[u8], vlan: u16) -> Result<(Parsed, Parts<'_>), Unparsed> {
         dont_fragment: word & 0x4000 != 0,
         traffic_class: bytes[1],
         ttl: bytes[8],
+        header,
         ..base(source, destination, vlan)
     };
     let packet = transport(packet, bytes[9], payload, fragment)?;
@@ -234,6 +239,7 @@ fn ipv6(bytes: &[u8], vlan: u16) -> Result<(Parsed, Parts<'_>), Unparsed> {
         traffic_class: (word >> 20) as u8,
         ttl: bytes[7],
         flow_label: Some(word & 0xf_ffff),
+        header: 40 + length - payload.len(),
         ..base(source, destination, vlan)
     };
     let parsed = transport(parsed, next, payload, fragment)?;
@@ -288,14 +294,21 @@ fn transport(
         (1, true) => {
             needs(payload, 8, Reason::IcmpTruncated)?;
             packet.icmp = Some((payload[0], payload[1]));
+            packet.identifier = identifier(payload, [8, 0]);
         }
         (58, false) => {
             needs(payload, 4, Reason::Icmpv6Truncated)?;
             packet.icmp = Some((payload[0], payload[1]));
+            packet.identifier = identifier(payload, [128, 129]);
         }
         _ => {}
     }
     Ok(packet)
+}
+
+/// RFC 792 and RFC 4443 4: of an echo and its reply, where the message is long enough to have one.
+fn identifier(message: &[u8], echoes: [u8; 2]) -> Option<u16> {
+    (echoes.contains(&message[0]) && message.len() >= 8).then(|| u16_at(message, 4))
 }
 
 fn tcp(packet: &mut Parsed, payload: &[u8]) -> Result<(), Unparsed> {
@@ -341,6 +354,8 @@ fn base(source: IpAddr, destination: IpAddr, vlan: u16) -> Parsed {
         flow_label: None,
         ports: None,
         icmp: None,
+        identifier: None,
+        header: 0,
         tcp_flags: 0,
         vlan,
     }

@@ -20,6 +20,8 @@ pub(super) struct Quoted {
     pub mtu: Option<usize>,
     /// The first eight bytes behind its headers; nothing of a later fragment.
     transport: Option<[u8; 8]>,
+    /// Length of its headers, bytes.
+    pub header: usize,
 }
 
 /// What an error quotes whose sender has a right to know of it.
@@ -74,6 +76,7 @@ fn ipv4(bytes: &[u8]) -> Option<Quoted> {
         length: usize::from(u16::from_be_bytes([bytes[2], bytes[3]])),
         mtu: None,
         transport: if later { None } else { Some(bytes.get(header..header + 8)?.try_into().ok()?) },
+        header,
     })
 }
 
@@ -108,6 +111,7 @@ fn ipv6(bytes: &[u8]) -> Option<Quoted> {
         length: 40 + usize::from(u16::from_be_bytes([bytes[4], bytes[5]])),
         mtu: None,
         transport: if later { None } else { Some(bytes.get(at..at + 8)?.try_into().ok()?) },
+        header: at,
     })
 }
 
@@ -119,6 +123,7 @@ impl Quoted {
             return None;
         }
         let bytes = self.transport?;
+        let identifier = u16::from_be_bytes([bytes[4], bytes[5]]);
         let port = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         let (ports, icmp) = match (self.protocol, self.source.is_ipv4()) {
             (6 | 17 | 132, _) => (Some((port(2), port(0))), None),
@@ -133,6 +138,7 @@ impl Quoted {
             protocol: self.protocol,
             ports,
             icmp,
+            identifier: icmp.map(|_| identifier),
             tcp_flags: 0,
             ..error.clone()
         })

@@ -258,14 +258,24 @@ impl Frame {
     /// ICMP for IPv4.
     #[must_use]
     pub fn icmp(mut self, kind: u8, code: u8) -> Frame {
-        self.transport = Transport::Icmp { kind, code };
+        self.transport = Transport::Icmp { kind, code, identifier: 0 };
         self
     }
 
     /// ICMP for IPv6.
     #[must_use]
     pub fn icmpv6(mut self, kind: u8, code: u8) -> Frame {
-        self.transport = Transport::Icmpv6 { kind, code };
+        self.transport = Transport::Icmpv6 { kind, code, identifier: 0 };
+        self
+    }
+
+    /// The first half of ICMP's rest of header, 0 otherwise: an echo's identifier.
+    #[must_use]
+    pub fn identifier(mut self, new: u16) -> Frame {
+        if let Transport::Icmp { identifier, .. } | Transport::Icmpv6 { identifier, .. } = &mut self.transport
+        {
+            *identifier = new;
+        }
         self
     }
 

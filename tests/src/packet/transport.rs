@@ -38,6 +38,8 @@ pub enum Transport {
         kind: u8,
         /// Code.
         code: u8,
+        /// First half of the rest of header.
+        identifier: u16,
     },
     /// ICMPv6, the same way.
     Icmpv6 {
@@ -45,6 +47,8 @@ pub enum Transport {
         kind: u8,
         /// Code.
         code: u8,
+        /// First half of the rest of header.
+        identifier: u16,
     },
 }
 
@@ -102,21 +106,28 @@ impl Transport {
                 out[8..12].copy_from_slice(&crc);
                 out
             }
-            Transport::Icmp { kind, code } => {
-                let mut out = vec![*kind, *code, 0, 0, 0, 0, 0, 0];
+            Transport::Icmp { kind, code, identifier } => {
+                let mut out = icmp(*kind, *code, *identifier);
                 out.extend(payload);
                 let sum = internet(&[&out]).to_be_bytes();
                 out[2..4].copy_from_slice(&sum);
                 out
             }
-            Transport::Icmpv6 { kind, code } => {
-                let mut out = vec![*kind, *code, 0, 0, 0, 0, 0, 0];
+            Transport::Icmpv6 { kind, code, identifier } => {
+                let mut out = icmp(*kind, *code, *identifier);
                 out.extend(payload);
                 pseudo_checksum(&mut out, 2, addresses, 58);
                 out
             }
         }
     }
+}
+
+fn icmp(kind: u8, code: u8, identifier: u16) -> Vec<u8> {
+    let mut out = vec![kind, code, 0, 0];
+    out.extend(identifier.to_be_bytes());
+    out.extend([0, 0]);
+    out
 }
 
 fn ports(source: u16, destination: u16) -> Vec<u8> {
