@@ -17,6 +17,9 @@ const GOES: u8 = 2;
 /// So many changes of weights, then the third target goes or comes.
 const BETWEEN: usize = 4;
 
+/// Descriptors for everything else.
+const RESERVED: u64 = 1_000;
+
 /// How it went.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
@@ -44,13 +47,28 @@ fn policy(with_third: bool) -> String {
     )
 }
 
+/// Sockets of so many connections: both ends are in this process.
+const fn sockets(connections: usize) -> u64 {
+    2 * connections as u64 + RESERVED
+}
+
+/// How many connections, of so many, this process may have.
+///
+/// # Errors
+/// If the limit cannot be read or set.
+pub fn allowed(connections: usize) -> Result<usize> {
+    let sockets = allow_sockets(sockets(connections))?;
+    Ok(connections.min(sockets.saturating_sub(RESERVED) as usize / 2))
+}
+
 /// Opens so many connections, and asks them in turn while the pool changes so many times: mostly by
 /// another weight of a target, and at each fifth change a target goes or comes.
 ///
 /// # Errors
 /// If a connection cannot be opened, or a change is refused.
 pub fn under(connections: usize, changes: usize, arguments: &[&str]) -> Result<Outcome> {
-    allow_sockets(2 * connections as u64 + 1_000)?;
+    let (needed, allowed) = (sockets(connections), allow_sockets(sockets(connections))?);
+    ensure!(allowed >= needed, "{needed} sockets are needed, and {allowed} are all that a process may have");
     let delivery = Delivery::new(Links::Plain)?;
     delivery.answer_through_gateway()?;
     delivery.client.sysctl("net.ipv4.ip_local_port_range", "1024 65535")?;

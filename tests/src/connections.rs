@@ -18,16 +18,21 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a server looks whether it is to end, milliseconds.
 const BEAT_MS: u8 = 50;
 
-/// Lets this process have so many sockets at once.
+/// Lets this process have so many sockets at once, or as many as the kernel allows it; how many that is.
 ///
 /// # Errors
-/// If the kernel allows fewer.
-pub fn allow_sockets(count: u64) -> Result<()> {
+/// If the limit cannot be read or set.
+pub fn allow_sockets(count: u64) -> Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     if soft >= count {
-        return Ok(());
+        return Ok(count);
     }
-    setrlimit(Resource::RLIMIT_NOFILE, count, hard.max(count)).with_context(|| format!("{count} open files"))
+    // Beyond the hard limit takes CAP_SYS_RESOURCE.
+    if setrlimit(Resource::RLIMIT_NOFILE, count, hard.max(count)).is_ok() {
+        return Ok(count);
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).with_context(|| format!("{hard} open files"))?;
+    Ok(hard)
 }
 
 /// A server that says its number to whoever connects, and then gives back what it is sent.

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi::Hook;
-use gateway_tests::backends::{self, Case, Decapsulation, Done, Links};
+use gateway_tests::backends::{self, Case, Decapsulation, Links, nat};
 use gateway_tests::compare::{self, Compared};
 use gateway_tests::golden::run::{Outcome, run};
 use gateway_tests::random::seed;
@@ -76,10 +76,12 @@ fn all() -> Result<u64> {
     }
     for (mode, attached, links) in POOLS {
         let case = Case { mode, attached, links, decapsulation: Decapsulation::Kernel };
-        let done = backends::run(case).with_context(|| format!("pools, {case}"))?;
-        let Done { datagrams, conversations } = done;
-        println!("pools, {case}: {datagrams} datagrams, {conversations} TCP conversations");
-        checks += datagrams + conversations;
+        let wrapped = backends::run(case).with_context(|| format!("wrapped, {case}"))?;
+        println!("wrapped, {case}: {wrapped:?}");
+        let translated = nat::run(case).with_context(|| format!("translated, {case}"))?;
+        println!("translated, {case}: {translated:?}");
+        checks += wrapped.datagrams + wrapped.conversations;
+        checks += translated.datagrams + translated.conversations;
     }
     Ok(checks)
 }

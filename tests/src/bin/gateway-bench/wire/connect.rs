@@ -7,6 +7,7 @@ use crate::kernel::Bench;
 use anyhow::{Context, Result};
 use aya::programs::XdpMode;
 use gateway_tests::netns::{Namespace, receive_offload};
+use gateway_tests::packet::show::hex;
 use gateway_tests::process::Process;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -118,11 +119,10 @@ impl Site {
     fn with<T: Send>(&self, way: Way, work: impl FnOnce(SocketAddr) -> Result<T> + Send) -> Result<T> {
         match way {
             Way::Redirect => {
-                let _both = self.gateway.run(|| {
-                    [("in", "out"), ("out", "in")].map(|(from, to)| redirect(from, to)).into_iter().collect::<Result<Vec<_>>>()
-                })?;
-                self.client.ip(&["neigh", "replace", "198.18.0.1", "lladdr", "02:00:00:00:02:02", "dev", "c0"])?;
-                self.server.ip(&["neigh", "replace", "10.0.0.254", "lladdr", "02:00:00:00:02:01", "dev", "s0"])?;
+                let _both = self.gateway.run(|| Ok([redirect("in", "out")?, redirect("out", "in")?]))?;
+                let [client, server] = [CLIENT_MAC, SERVER_MAC].map(|mac| hex(&mac, ":"));
+                self.client.ip(&["neigh", "replace", "198.18.0.1", "lladdr", &server, "dev", "c0"])?;
+                self.server.ip(&["neigh", "replace", "10.0.0.254", "lladdr", &client, "dev", "s0"])?;
                 let done = work(SERVICE);
                 self.client.ip(&["neigh", "del", "198.18.0.1", "dev", "c0"])?;
                 self.server.ip(&["neigh", "del", "10.0.0.254", "dev", "s0"])?;
@@ -135,9 +135,10 @@ impl Site {
                 done
             }
             Way::Pool(forward, of_target) => self.gateway.run(|| {
+                let target = format!("{{name: a, address: 10.0.0.1{of_target}}}");
                 let policy = format!(
-                    "version: 1\npools:\n  p: {{forward: {forward}, targets: [{{name: a, address: 10.0.0.1{of_target}}}]}}\n\
-                     routes:\n  - {{name: only, match: {{to: 203.0.113.10, protocol: tcp}}, action: {{pool: p}}}}\n"
+                    "version: 1\npools:\n  p: {{forward: {forward}, targets: [{target}]}}\nroutes:\n  \
+                     - {{name: only, match: {{to: 203.0.113.10, protocol: tcp}}, action: {{pool: p}}}}\n"
                 );
                 governed(&policy, || work(SERVICE))
             }),
