@@ -228,7 +228,7 @@ impl Tracked {
             return false;
         }
         let there = turned(shown);
-        let seen = parse(&moment.seen.frame, false).ok().map(|seen| (seen.source, seen.destination));
+        let seen = parse(&moment.seen.frame, false).ok().map(|seen| Ends::of(&seen));
         let port = there.ports.0;
         let candidates = self.0.iter_mut().filter(|(_, one)| {
             let with_port = Ends { ports: (port, one.there.ports.1), ..one.there };
@@ -237,7 +237,7 @@ impl Tracked {
                 && one.range.is_some_and(|range| (range.first..=range.last).contains(&port))
         });
         let mut candidates: Vec<_> = candidates.collect();
-        let sure = candidates.iter().position(|(ends, _)| seen == Some((ends.destination, ends.source)));
+        let sure = candidates.iter().position(|(ends, _)| seen == Some(turned(ends)));
         let hung = sure.is_none() && !candidates.is_empty();
         if let Some(place) = sure.or((hung && moment.tie == Tie::Refuse).then_some(0)) {
             let one = &mut candidates[place].1;
@@ -293,7 +293,7 @@ impl Tracked {
             Err(more) => return (Err(Reason::NoPort), hung || more),
         };
         let back = turned(&there);
-        self.0.retain(|_, other| other.back != Some(back));
+        self.0.retain(|_, other| !known || other.back != Some(back));
         let mut one = Connection {
             back: known.then_some(back),
             range: offer.source.map(|(_, ports)| ports),
