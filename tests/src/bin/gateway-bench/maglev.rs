@@ -34,7 +34,7 @@ pub fn run(_: Effort) -> Result<()> {
     println!("        find another target when one is lost, comes, or gets half its weight, over the share");
     println!("        that must move: the worst of three. Turns = the same for the paper's own way.\n");
     println!(
-        "{:<16}{:>10}{:>7}{:>10}{:>9}{:>9}{:>7}{:>21}{:>7}{:>21}",
+        "{:<16}{:>10}{:>7}{:>10}{:>9}{:>9}{:>7}{:>21}{:>17}{:>17}",
         "targets",
         "elements",
         "KiB",
