@@ -8,6 +8,7 @@ use gateway_tests::netns::run;
 use gateway_tests::process::Process;
 use gateway_tests::report::report;
 use gateway_tests::web::{BODY, Server, large};
+use serde_json::Value;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -153,26 +154,30 @@ fn web(delivery: &Delivery, url: &str, options: &[&str], of_wrk: &str) -> Result
     Ok(requests)
 }
 
-/// Sends by iperf3, TCP and UDP.
-fn bulk(delivery: &Delivery, row: Row, port: u16) -> Result<()> {
+/// What iperf3 tells at its end; its servers are new ones, since one that still reads what an earlier client
+/// has sent refuses the next.
+fn iperf(delivery: &Delivery, row: Row, port: u16, arguments: &[&str]) -> Result<Value> {
+    let text = port.to_string();
     let mut servers = Vec::new();
     for (number, backend) in delivery.backends.iter().enumerate() {
         let at = row.served(number, port, false)?.ip().to_string();
-        let arguments = ["-s", "-B", &at, "-p", &port.to_string()];
-        servers.push(Process::serve(backend, "iperf3", &arguments, port)?);
+        servers.push(Process::serve(backend, "iperf3", &["-s", "-B", &at, "-p", &text], port)?);
     }
     let service = row.service()?.to_string();
-    let iperf = |arguments: &[&str]| -> Result<serde_json::Value> {
-        let port = port.to_string();
-        let common = ["-c", &service, "-p", &port, "-J", "--connect-timeout", "10000"];
-        let out = delivery.client.command("iperf3", &[&common[..], arguments].concat())?;
-        Ok(serde_json::from_str::<serde_json::Value>(&out)?["end"].take())
-    };
-    let end = iperf(&["-n", "4000000"])?;
+    let common = ["-c", &service, "-p", &text, "-J", "--connect-timeout", "10000"];
+    let out = delivery.client.command("iperf3", &[&common[..], arguments].concat())?;
+    let mut told: Value = serde_json::from_str(&out)?;
+    ensure!(told["error"].is_null(), "iperf3 {}: {}", arguments.join(" "), told["error"]);
+    Ok(told["end"].take())
+}
+
+/// Sends by iperf3, TCP and UDP.
+fn bulk(delivery: &Delivery, row: Row, port: u16) -> Result<()> {
+    let end = iperf(delivery, row, port, &["-n", "4000000"])?;
     // The sender ends the test, whatever is yet to be read.
     let [sent, received] = ["sum_sent", "sum_received"].map(|sum| end[sum]["bytes"].as_u64().unwrap_or(0));
     ensure!(sent >= 4_000_000 && received >= 400_000, "TCP: {sent} bytes sent, {received} arrived: {end}");
-    let end = iperf(&["-u", "-b", "8M", "-l", "1200", "-n", "600000"])?;
+    let end = iperf(delivery, row, port, &["-u", "-b", "8M", "-l", "1200", "-n", "600000"])?;
     let number = |key: &str| end["sum"][key].as_u64().with_context(|| format!("UDP: no {key}: {end}"));
     let (sent, lost) = (number("packets")?, number("lost_packets")?);
     // A receiver that does not get a CPU in time loses some.
