@@ -49,6 +49,7 @@ fn in_words(parsed: &Parsed) -> Packet {
         flow_label: parsed.flow_label.unwrap_or(0),
         traffic_class: parsed.traffic_class,
         ttl: parsed.ttl,
+        identification: parsed.identification,
         ..Packet::default()
     }
 }
