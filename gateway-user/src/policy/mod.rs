@@ -11,6 +11,7 @@ mod diff;
 mod edit;
 mod files;
 mod flags;
+mod health;
 mod json;
 mod model;
 mod patch;
@@ -36,6 +37,7 @@ pub use diff::{Diff, FieldChange, Placed, RouteChange, diff};
 pub use edit::{EditError, Position};
 pub use files::{Folder, LabelFiles, NoFiles};
 pub use flags::{dscp_name, dscp_number, flags_text};
+pub use health::{Check, CheckKind, Eject, Health, Passive};
 pub use model::{
     Action, Ban, Default, Fragment, KeyLengths, Label, LabelFile, LabelTest, Limit, Malformed, Match, Over,
     Per, Policy, PortRange, Quantity, Range, Rate, Route, RouteLimit, SynCookies, TcpFlags,

@@ -1,6 +1,6 @@
 //! The model of pools: where packets are forwarded to, and what chooses among the targets.
 
-use super::PortRange;
+use super::{Health, PortRange};
 use gateway_common::image::HashOver;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,6 +17,8 @@ pub struct Pool {
     pub hash: HashOver,
     /// What the MSS of passing SYNs is held to; nothing where they pass as they come.
     pub mss: Option<Mss>,
+    /// How its targets are looked after; nothing where they are not.
+    pub health: Option<Health>,
     /// By name, at least one. Their hash follows the name: another address disturbs nobody.
     pub targets: BTreeMap<String, Target>,
 }
@@ -25,7 +27,7 @@ impl Pool {
     /// A pool of these targets; the rest as in a document that does not name it.
     #[must_use]
     pub fn new(forward: Forward, targets: BTreeMap<String, Target>) -> Pool {
-        Pool { forward, hash: HashOver::FiveTuple, mss: None, targets }
+        Pool { forward, hash: HashOver::FiveTuple, mss: None, health: None, targets }
     }
 
     /// The targets that have all of these labels, by name.

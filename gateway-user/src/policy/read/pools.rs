@@ -80,7 +80,7 @@ fn pool(node: &Node, name: &str, span: Span, reporter: &mut Reporter<'_>) -> Opt
         Some(node) => targets(node, forward.as_ref(), reporter),
         None => None,
     };
-    let pool = Pool { forward: forward?, hash: hash?, mss: mss?, targets: targets? };
+    let pool = Pool { forward: forward?, hash: hash?, mss: mss?, health: None, targets: targets? };
     doubtful(&pool, name, span, &fields, reporter);
     Some(pool)
 }
