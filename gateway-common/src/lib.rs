@@ -10,6 +10,7 @@ pub mod abi;
 pub mod classify;
 pub mod fragment;
 pub mod hash;
+pub mod health;
 pub mod icmp_error;
 pub mod image;
 pub mod limit;

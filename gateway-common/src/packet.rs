@@ -107,6 +107,10 @@ pub struct Packet {
     pub sequence: u32,
     /// Identification of a fragment (16 bits for IPv4), 0 for what is none.
     pub identification: u32,
+    /// Bytes behind the TCP header, 0 for other protocols.
+    pub payload: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 impl Packet {

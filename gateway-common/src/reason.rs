@@ -154,6 +154,8 @@ reasons! {
 
     /// A later fragment of a packet for a pool whose first one was not seen, or too long ago.
     FragmentUnseen = 61, "fragment_unseen", "RFC 791 3.2, RFC 8200 4.5";
+    /// Every target of the route's pool has as many connections as it may.
+    TargetsFull = 62, "targets_full", "policy";
 }
 
 impl Reason {
@@ -180,6 +182,7 @@ impl Reason {
                 | Reason::NoRoom
                 | Reason::ConnectionsFull
                 | Reason::FragmentUnseen
+                | Reason::TargetsFull
         );
         self as u8 >= Reason::EthTruncated as u8 && !of_routes
     }

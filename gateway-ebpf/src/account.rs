@@ -6,8 +6,8 @@
 
 use crate::maps;
 use gateway_common::abi::{
-    InterfaceStats, LimitCount, ROUTE_COUNTERS, TELEMETRY_WORDS, TargetCount, Telemetry, reason_index,
-    stats_index,
+    HandshakeCount, InterfaceStats, LimitCount, ROUTE_COUNTERS, TELEMETRY_WORDS, TargetCount, Telemetry,
+    reason_index, stats_index,
 };
 use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 use gateway_common::reason::Reason;
@@ -158,6 +158,14 @@ fn target_count(cpu: u32, slot: u32) -> Option<&'static mut TargetCount> {
     let index = cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1));
     // SAFETY: a live element of TARGETS, written on this CPU only.
     maps::TARGETS.get_ptr_mut(index).map(|count| unsafe { &mut *count })
+}
+
+/// What this CPU counted of a target's handshakes.
+#[inline(always)]
+pub fn handshakes(cpu: u32, slot: u32) -> Option<&'static mut HandshakeCount> {
+    let index = cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1));
+    // SAFETY: a live element of HANDSHAKES, written on this CPU only.
+    maps::HANDSHAKES.get_ptr_mut(index).map(|count| unsafe { &mut *count })
 }
 
 /// Adds to a telemetry word of this CPU.

@@ -12,10 +12,10 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, RingBuf};
 use aya_ebpf::macros::btf_map;
 use gateway_common::abi::{
-    Bucket, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FlowRecord, FragmentSet,
-    INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS,
-    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, PacketEvent, Path, PathMtu,
-    ReasonCount, ReturnSet, TagSet, TargetCount, TargetState, Tracked,
+    Bucket, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FlowRecord, FragmentSet, HandshakeCount,
+    HealthGroup, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line,
+    MAX_CPUS, MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, PacketEvent, Path,
+    PathMtu, Pending, ReasonCount, ReturnSet, TagSet, TargetCount, TargetHealth, TargetState, Tracked,
 };
 use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 
@@ -91,6 +91,24 @@ pub static TARGETS: Array<TargetCount, 1, MAPPED> = Array::new();
 /// Whether targets take connections, by slot. Writer: user space.
 #[btf_map]
 pub static TARGET_STATES: Array<TargetState, MAX_TARGETS, MAPPED> = Array::new();
+
+/// Health of targets by slot. Writers: kernel and user space, each its own words and the circuit by turns. Every
+/// target has a place.
+#[btf_map]
+pub static TARGET_HEALTH: Array<TargetHealth, MAX_TARGETS, MAPPED> = Array::new();
+
+/// What holds of a pool's targets together, by the lowest slot among them. Writers: kernel and user space.
+#[btf_map]
+pub static HEALTH_GROUPS: Array<HealthGroup, MAX_TARGETS, MAPPED> = Array::new();
+
+/// What handshakes with each target told, by its slot. Writer: kernel. Every target has a place.
+#[btf_map]
+pub static HANDSHAKES: Array<HandshakeCount, 1, MAPPED> = Array::new();
+
+/// SYNs that went to targets whose answers do not pass here. Writer: kernel. A place is taken by whoever came last;
+/// the handshake that had it is not measured.
+#[btf_map]
+pub static PENDING: Array<Pending, 1, MAPPED> = Array::new();
 
 /// Tags of tracked connections. Writer: kernel. Where a new one's sixteen places are taken, the half-open
 /// one that ends first gives way; where all are open the new one is refused. Both are counted.

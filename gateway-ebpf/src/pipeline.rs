@@ -122,11 +122,11 @@ pub struct Judged {
 }
 
 /// Words of [`Judged`] that are cleared for each packet.
-const CLEARED: usize = 17;
+const CLEARED: usize = 18;
 
 const _: () = {
     assert!(offset_of!(Judged, route) == CLEARED * 8);
-    assert!(size_of::<Judged>() == 256);
+    assert!(size_of::<Judged>() == 264);
 };
 
 impl Judged {

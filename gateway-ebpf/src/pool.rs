@@ -8,6 +8,7 @@ use crate::classify;
 use crate::context;
 use crate::forward::may_be_cut;
 use crate::fragments;
+use crate::health::{self, gateway_admitted};
 use crate::maps;
 use crate::owner;
 use crate::pipeline::{Hook, Judged};
@@ -23,7 +24,8 @@ use gateway_common::abi::{
 use gateway_common::fragment;
 use gateway_common::hash::{finish, fold};
 use gateway_common::icmp_error::told_mtu;
-use gateway_common::image::{Forward, HashOver, MAX_TARGETS, PoolEntry, TargetEntry};
+use gateway_common::image::{Forward, HashOver, MAX_TARGETS, POOL_HEALTH, PoolEntry, TargetEntry};
+use gateway_common::packet::Packet;
 use gateway_common::reason::Reason;
 use gateway_common::target::{element, hash};
 
@@ -58,12 +60,16 @@ pub struct Forwarding {
     pub mss: u32,
     /// 1: the packet is an ICMP error, and what it quotes is translated with it.
     pub related: u32,
+    /// 1: the handshake with the target is measured, and its answers do not pass here.
+    pub measured: u32,
+    /// Zero.
+    pub reserved: u32,
     /// `struct bpf_fib_lookup` of linux/bpf.h: family and protocols, ports and length, interface, type of
     /// service, four words of source and four of destination, VLAN, and two link-layer addresses.
     pub fib: [u32; 16],
 }
 
-const _: () = assert!(size_of::<Forwarding>() == 144);
+const _: () = assert!(size_of::<Forwarding>() == 152);
 
 /// Sent with the link-layer addresses that are known.
 pub const DIRECT: u32 = 0;
@@ -82,6 +88,8 @@ const NONE: u32 = 2;
 const FAULT: u32 = 3;
 /// The pool translates, and the packet's connection says where it goes.
 const TRACKS: u32 = 4;
+/// Every target has as many connections as it may.
+const FULL: u32 = 5;
 
 /// In [`Judged::pool`]: no pool, but the return half of a tracked connection, whose [`Forwarding`] is written.
 pub const RETURNS: u32 = u32::MAX;
@@ -117,6 +125,8 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
             return;
         }
         said = gateway_hop(cpu, interface.ifindex, segment);
+    } else if said <= ASK && health::tells(&judged.packet) && is_measured(cpu) {
+        health::gateway_pending(cpu);
     }
     if said == ASK {
         hook.ask_next_hop(cpu);
@@ -125,6 +135,8 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
     }
     if said == NONE {
         judged.refuse(Reason::NoTarget);
+    } else if said == FULL {
+        judged.refuse(Reason::TargetsFull);
     } else if said != CHOSEN {
         judged.refuse(Reason::PolicyFault);
     }
@@ -140,6 +152,12 @@ fn connection(cpu: u32) -> u32 {
 #[inline(always)]
 pub fn slot(cpu: u32) -> u32 {
     maps::FORWARDING.get(cpu).map_or(0, |forwarding| forwarding.slot)
+}
+
+/// Whether the handshake of this CPU's packet is measured, with a target whose answers do not pass here.
+#[inline(always)]
+fn is_measured(cpu: u32) -> bool {
+    maps::FORWARDING.get(cpu).is_some_and(|forwarding| forwarding.measured != 0)
 }
 
 /// Whether this CPU's packet goes to a connection's client.
@@ -192,11 +210,9 @@ fn choose(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segmen
     let flow_hash = hash(HashOver::FiveTuple as u8, &judged.packet);
     let chosen =
         if pool.hash == HashOver::FiveTuple as u8 { flow_hash } else { hash(pool.hash, &judged.packet) };
-    let place = classify::element(judged, pool.table, element(chosen, pool.size))?;
-    if place >= pool.count {
-        return None;
-    }
-    let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(pool.targets.wrapping_add(place as u32))?);
+    let Some(place) = place(judged, pool, (pool.table, pool.size), chosen)? else { return Some(FULL) };
+    let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(pool.targets.wrapping_add(place))?);
+    forwarding.measured = pool.flags & POOL_HEALTH;
     forwarding.target = target.address;
     forwarding.source = target.source;
     forwarding.flow_hash = flow_hash;
@@ -215,6 +231,21 @@ fn choose(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segmen
     };
     forwarding.hop = target.slot;
     way_if_known(judged, forwarding, ifindex, segment)
+}
+
+/// The place among the pool's targets that a hash leads to by this table and its size, past those that fail; nothing
+/// where all have as many connections as they may.
+#[inline(always)]
+fn place(judged: &Judged, pool: &PoolEntry, (table, size): (u32, u32), hash: u64) -> Option<Option<u32>> {
+    let place = if pool.flags & POOL_HEALTH == 0 {
+        classify::element(judged, table, element(hash, size))? as u32
+    } else {
+        gateway_admitted(judged.cpu, table, size, pool.targets, hash)
+    };
+    if place == health::NONE {
+        return Some(None);
+    }
+    if place >= pool.count as u32 { None } else { Some(Some(place)) }
 }
 
 /// Decides how the packet gets to where it goes, or says that the way is to be asked for.
@@ -250,6 +281,18 @@ pub fn entry(judged: &Judged) -> Option<&'static PoolEntry> {
     maps::ARENA.get(more.pools.wrapping_add(judged.pool)).map(bytemuck::cast_ref)
 }
 
+/// The table of a translating pool for a packet's family, and its size.
+#[inline(always)]
+fn table_of(pool: &PoolEntry, packet: &Packet) -> (u32, u32) {
+    if packet.family == 6 { (pool.table6, pool.size6) } else { (pool.table, pool.size) }
+}
+
+/// Why [`target_of_connection`] found none.
+#[inline(always)]
+pub fn refusal(pool: &PoolEntry, packet: &Packet) -> Reason {
+    if table_of(pool, packet).1 == 0 { Reason::NoTarget } else { Reason::TargetsFull }
+}
+
 /// Chooses the target of a new connection: address, source, ports and slot. Another one at each attempt. False
 /// where no target of the packet's family takes connections.
 #[inline(always)]
@@ -259,18 +302,14 @@ pub fn target_of_connection(
     pool: &PoolEntry,
     attempt: u32,
 ) -> Option<bool> {
-    let (table, size) =
-        if judged.packet.family == 6 { (pool.table6, pool.size6) } else { (pool.table, pool.size) };
+    let (table, size) = table_of(pool, &judged.packet);
     if size == 0 {
         return Some(false);
     }
     let first = hash(pool.hash, &judged.packet);
     let chosen = if attempt == 0 { first } else { finish(first.wrapping_add(attempt as u64)) };
-    let place = classify::element(judged, table, element(chosen, size))?;
-    if place >= pool.count {
-        return None;
-    }
-    let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(pool.targets.wrapping_add(place as u32))?);
+    let Some(place) = place(judged, pool, (table, size), chosen)? else { return Some(false) };
+    let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(pool.targets.wrapping_add(place))?);
     forwarding.target = target.address;
     forwarding.source = target.source;
     forwarding.slot = target.slot;

@@ -9,6 +9,7 @@
 //! kernel's look-up is inlined on every supported version.
 
 mod flow;
+mod health;
 mod limit;
 mod names;
 mod pool;
@@ -19,6 +20,7 @@ pub use flow::{
     FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MEMO_UNTIL, MEMO_WAYS,
     MemoAddresses, MemoLine, MemoSet, STAMP_ONCE,
 };
+pub use health::{HANDSHAKE_BUCKETS, HandshakeCount, HealthGroup, PENDING_SYNS, Pending, TargetHealth};
 pub use limit::{
     BANNED, Bucket, CONNECTION_SETS_DEFAULT, CONNECTION_WAYS, ConnectionEntry, ConnectionSet, KEYED_COUNT,
     KEYED_WAYS, KeyName, KeyedEntry, KeyedNames, KeyedSet, LIMIT_SETS_DEFAULT, LIVE_LINES_DEFAULT,
@@ -34,15 +36,15 @@ pub use report::{
 };
 pub use track::{
     FRAGMENT_FOR_NS, FRAGMENT_SETS, FRAGMENT_WAYS, FragmentEntry, FragmentSet, OwnAddresses, ReturnSet,
-    TARGET_DRAINS, TARGET_KNOWN, TRACK_SETS_DEFAULT, TRACK_WAYS, TRACKED_AFFINITY, TagSet, TargetCount,
-    TargetState, Tracked,
+    TARGET_DRAINS, TARGET_KNOWN, TARGET_MEASURED, TRACK_SETS_DEFAULT, TRACK_WAYS, TRACKED_AFFINITY, TagSet,
+    TargetCount, TargetState, Tracked,
 };
 
 use bytemuck::{Pod, Zeroable};
 
 /// Version of everything in this crate that is shared through maps. Pins live in a folder that
 /// carries it, and [`Control::abi`] repeats it: a daemon adopts only what it understands.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// CPUs that a machine may have: each has its own part of every counter and a scratch element.
 pub const MAX_CPUS: usize = 1024;

@@ -58,6 +58,14 @@ pub mod maps {
     pub const TRACKED: &str = "TRACKED";
     /// `Array<TargetState>`, mapped, by target slot. Writer: user space.
     pub const TARGET_STATES: &str = "TARGET_STATES";
+    /// `Array<TargetHealth>`, mapped, by target slot. Writers: kernel and user space, see there.
+    pub const TARGET_HEALTH: &str = "TARGET_HEALTH";
+    /// `Array<HealthGroup>`, mapped, by the lowest target slot of the group. Writers: kernel and user space, see there.
+    pub const HEALTH_GROUPS: &str = "HEALTH_GROUPS";
+    /// `Array<HandshakeCount>`, mapped, element as in [`TARGETS`]. Writer: kernel.
+    pub const HANDSHAKES: &str = "HANDSHAKES";
+    /// `Array<Pending>`, mapped, element `cpu * PENDING_SYNS + hash`. Writer: kernel. Full: two SYNs of one place take turns, and the first's handshake is not measured.
+    pub const PENDING: &str = "PENDING";
     /// `Array<FragmentSet>`, mapped. Writer: kernel. Full: the one that ends first gives way, counted.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// `Array<PathMtu>`, mapped, by target slot. Writer: kernel. Every target has a place.

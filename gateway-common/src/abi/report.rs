@@ -17,12 +17,20 @@ pub enum EventKind {
     AttackBegins = 3,
     /// They are not asked for any more.
     AttackEnds = 4,
+    /// A target's circuit opened, since handshakes with it failed.
+    TargetEjected = 5,
 }
 
 impl EventKind {
     /// All kinds, by code.
-    pub const ALL: [EventKind; 5] =
-        [EventKind::Packet, EventKind::Limit, EventKind::Ban, EventKind::AttackBegins, EventKind::AttackEnds];
+    pub const ALL: [EventKind; 6] = [
+        EventKind::Packet,
+        EventKind::Limit,
+        EventKind::Ban,
+        EventKind::AttackBegins,
+        EventKind::AttackEnds,
+        EventKind::TargetEjected,
+    ];
 
     /// The name in events and output.
     #[must_use]
@@ -33,6 +41,7 @@ impl EventKind {
             EventKind::Ban => "ban",
             EventKind::AttackBegins => "attack_begins",
             EventKind::AttackEnds => "attack_ends",
+            EventKind::TargetEjected => "target_ejected",
         }
     }
 
@@ -83,7 +92,7 @@ pub struct PacketEvent {
     pub packet_flags: u8,
     /// [`EventKind`].
     pub kind: u8,
-    /// Slot of the limit that the event is about, 0 if none.
+    /// Slot of the limit, or the target, that the event is about, 0 if none.
     pub limit: u32,
     /// Zero.
     pub reserved: u32,

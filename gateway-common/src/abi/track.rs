@@ -40,16 +40,17 @@ pub struct Tracked {
     pub mss: u16,
     /// Counter slot of the route that it came by.
     pub counter: u32,
-    /// Slot of the target.
-    pub slot: u32,
+    /// Where health is looked after ([`TARGET_MEASURED`]): while it is half open when it began, microseconds of 1,024
+    /// ns; then the sequence number behind what the client has sent, 0 while that is not known.
+    pub progress: u32,
     /// Time-outs in units of [`crate::track::UNIT_SHIFT`]: while it is open, half open and closing.
     pub idle: u16,
     /// See `idle`.
     pub half_open: u16,
     /// See `idle`.
     pub closing: u16,
-    /// Zero.
-    pub reserved: u16,
+    /// Slot of the target.
+    pub slot: u16,
     /// Packets of the client.
     pub packets: u64,
     /// The target's address.
@@ -82,7 +83,7 @@ pub struct TargetState {
     pub address: [u64; 2],
     /// When its connections end, `CLOCK_MONOTONIC` nanoseconds; 0 never.
     pub ends_at_ns: u64,
-    /// [`TARGET_KNOWN`], [`TARGET_DRAINS`].
+    /// [`TARGET_KNOWN`], [`TARGET_DRAINS`], [`TARGET_MEASURED`].
     pub flags: u32,
     /// Its port, 0 where packets keep theirs.
     pub port: u32,
@@ -92,6 +93,8 @@ pub struct TargetState {
 pub const TARGET_KNOWN: u32 = 1;
 /// In [`TargetState::flags`]: no new connections, whatever an affinity says.
 pub const TARGET_DRAINS: u32 = 2;
+/// In [`TargetState::flags`]: its handshakes are measured.
+pub const TARGET_MEASURED: u32 = 4;
 
 /// What one CPU counted at one target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]

@@ -29,7 +29,7 @@ pub mod intervals;
 mod pool;
 
 pub use entries::{LimitEntry, ROUTE_EXTRA, ROUTE_PER_LABEL, RouteEntry};
-pub use pool::{Forward, HashOver, MAX_POOLS, MAX_TARGETS, MSS_OF_WAY, PoolEntry, TargetEntry};
+pub use pool::{Forward, HashOver, MAX_POOLS, MAX_TARGETS, MSS_OF_WAY, POOL_HEALTH, PoolEntry, TargetEntry};
 
 use crate::abi::Line;
 use crate::hash::table_key;

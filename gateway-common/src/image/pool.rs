@@ -69,13 +69,16 @@ pub struct PoolEntry {
     pub timeouts: [u16; 5],
     /// How long a client keeps its target once its last connection began, the same units; 0: it does not.
     pub affinity: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// [`POOL_HEALTH`].
+    pub flags: u32,
     /// Names the pool in affinities, the same for as long as its name.
     pub affinity_key: u64,
     /// Zero.
     pub reserved2: u64,
 }
+
+/// In [`PoolEntry::flags`]: its targets' health is looked after, so that a target may be passed over.
+pub const POOL_HEALTH: u32 = 1;
 
 /// In [`PoolEntry::mss`]: what fits the way to the target.
 pub const MSS_OF_WAY: u16 = 1;

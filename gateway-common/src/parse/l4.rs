@@ -44,6 +44,7 @@ fn tcp<F: Frame + ?Sized>(frame: &F, at: Transport, packet: &mut Packet) -> Resu
     if data_offset < 20 || data_offset > at.length {
         return Err(Reason::TcpDataOffset);
     }
+    packet.payload = at.length - data_offset;
     if VALID_TCP_FLAGS >> (packet.tcp_flags & MEANT_TCP_FLAGS) & 1 == 0 {
         return Err(Reason::TcpFlags);
     }

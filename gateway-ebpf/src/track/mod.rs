@@ -10,6 +10,7 @@ mod open;
 pub use open::gateway_open;
 
 use crate::atomic::Word;
+use crate::health;
 use crate::maps;
 use crate::memo::is_zero;
 use crate::pipeline::Judged;
@@ -175,8 +176,8 @@ fn find_return(ends: &Ends, hash: u64, judged: &Judged) -> Option<u32> {
 }
 
 #[inline(always)]
-fn state_of(slot: u32) -> Option<&'static TargetState> {
-    maps::TARGET_STATES.get(slot & (MAX_TARGETS as u32 - 1))
+fn state_of(slot: u16) -> Option<&'static TargetState> {
+    maps::TARGET_STATES.get(slot as u32 & (MAX_TARGETS as u32 - 1))
 }
 
 /// Whether a target takes new connections.
@@ -185,18 +186,20 @@ fn takes(state: &TargetState, found: &Tracked, now_ns: u64) -> bool {
     state.flags & TARGET_DRAINS == 0 && state.honours(found.target, found.target_port, found.protocol, now_ns)
 }
 
-/// Follows the connection's state by one packet, and counts it.
+/// Follows the connection's state by one packet, and counts it: the phases before and after.
 #[inline(always)]
-fn follow(index: u32, direction: Direction, now: u32, judged: &Judged) -> Option<()> {
+fn follow(index: u32, direction: Direction, now: u32, judged: &Judged) -> Option<(u8, u8)> {
     let found = connection(index)?;
     let word = tag(index)?;
     let packet = &judged.packet;
     let mut tries = 0;
+    let mut phases = (phase::CLAIMED, phase::CLAIMED);
     while tries < TRIES {
         let old = Tag(word.load());
         let state = next_state(old.state(), direction, packet.protocol, packet.tcp_flags);
         let new = Tag::new(old.0, state, found.deadline(state, now));
         if new.0 == old.0 || word.replace(old.0, new.0) {
+            phases = (old.phase(), new.phase());
             break;
         }
         tries += 1;
@@ -210,13 +213,13 @@ fn follow(index: u32, direction: Direction, now: u32, judged: &Judged) -> Option
         Word::new(packets).add(1);
         Word::new(bytes).add(judged.length as u64);
     }
-    Some(())
+    Some(phases)
 }
 
 /// Where a packet of a known connection goes.
 #[inline(always)]
 fn translate(found: &Tracked, direction: Direction, forwarding: &mut Forwarding) {
-    forwarding.slot = found.slot;
+    forwarding.slot = found.slot as u32;
     forwarding.family = found.family as u32;
     forwarding.forward = Forward::Dnat as u32;
     forwarding.outer_length = 0;
@@ -227,7 +230,7 @@ fn translate(found: &Tracked, direction: Direction, forwarding: &mut Forwarding)
             forwarding.target = found.target;
             forwarding.source = found.source;
             forwarding.ports = (found.source_port as u32) << 16 | found.target_port as u32;
-            forwarding.hop = found.slot;
+            forwarding.hop = found.slot as u32;
         }
         Direction::Return => {
             forwarding.target = found.client;
@@ -269,13 +272,17 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
     if !old.is_live(now) {
         return Some(UNKNOWN);
     }
-    let ended = !state_of(found.slot)?.honours(found.target, found.target_port, found.protocol, now_ns);
+    let state = state_of(found.slot)?;
+    let ended = !state.honours(found.target, found.target_port, found.protocol, now_ns);
     if ended || begins_anew(old.state(), packet.protocol, packet.tcp_flags) {
         // Over: its place is found again by its hash.
-        word.replace(old.0, Tag::new(hash, phase::CLOSING, now).0);
+        if word.replace(old.0, Tag::new(hash, phase::CLOSING, now).0) {
+            health::ends_unseen(state, found.slot as u32, old.phase());
+        }
         return Some(UNKNOWN);
     }
-    follow(index, Direction::Forward, now, judged)?;
+    let phases = follow(index, Direction::Forward, now, judged)?;
+    health::client_sent(state, found, phases, judged);
     translate(found, Direction::Forward, forwarding);
     Some(FOLLOWS)
 }
@@ -304,10 +311,12 @@ fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding)
     let (now_ns, now) = clock(control);
     let (found, word) = (connection(index)?, tag(index)?);
     let live = Tag(word.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
-    if !live || !state_of(found.slot)?.honours(found.target, found.target_port, found.protocol, now_ns) {
+    let state = state_of(found.slot)?;
+    if !live || !state.honours(found.target, found.target_port, found.protocol, now_ns) {
         return Some(UNKNOWN);
     }
-    follow(index, Direction::Return, now, judged)?;
+    let phases = follow(index, Direction::Return, now, judged)?;
+    health::target_sent(control, state, found, phases, judged);
     translate(found, Direction::Return, forwarding);
     judged.counter = found.counter;
     Some(FOLLOWS)

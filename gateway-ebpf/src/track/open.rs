@@ -5,6 +5,7 @@ use super::{
     takes, translate, with_hash,
 };
 use crate::account::{self, telemetry};
+use crate::health;
 use crate::maps;
 use crate::pipeline::Judged;
 use crate::pool::{self, Forwarding, scratch};
@@ -95,7 +96,7 @@ fn settle(
     if kept != FOLLOWS {
         let another = if translates_port { 0 } else { attempt };
         if !pool::target_of_connection(judged, forwarding, pool, another)? {
-            return Some(Reason::NoTarget as u32);
+            return Some(pool::refusal(pool, &judged.packet) as u32);
         }
     }
     write(control, index, pool, judged, forwarding)?;
@@ -125,9 +126,10 @@ fn begin(control: &Control, index: u32, judged: &Judged, forwarding: &mut Forwar
     let (_, now) = clock(control);
     let (made, packet) = (connection(index)?, &judged.packet);
     let hash = made.hash(control.limit_seed);
+    health::begins(control, state_of(made.slot)?, made);
     let state = next_state(phase::HALF_OPEN, Direction::Forward, packet.protocol, packet.tcp_flags);
     tag(index)?.store(Tag::new(hash, state, made.deadline(state, now)).0);
-    account::target_opened(judged.cpu, made.slot);
+    account::target_opened(judged.cpu, made.slot as u32);
     translate(made, Direction::Forward, forwarding);
     follow(index, Direction::Forward, now, judged)?;
     Some(if pool::entry(judged)?.affinity == 0 { CONNECTION } else { AFFINITY })
@@ -154,7 +156,8 @@ fn write(
     made.family = packet.family;
     made.mss = pool.mss;
     made.counter = judged.counter;
-    made.slot = forwarding.slot;
+    made.slot = forwarding.slot as u16;
+    made.progress = 0;
     let [established, half_open, closing, answered, unanswered] = pool.timeouts;
     let is_tcp = packet.protocol == protocol::TCP;
     made.idle = if is_tcp { established } else { answered };
@@ -241,7 +244,11 @@ fn claim(control: &Control, kind: u32, judged: &Judged) -> Option<u32> {
     if old.0 != 0 {
         let gone = connection(best)?;
         if evicts {
-            account::target_evicted(judged.cpu, gone.slot);
+            account::target_evicted(judged.cpu, gone.slot as u32);
+        }
+        if old.phase() != phase::CLAIMED && gone.protocol != TRACKED_AFFINITY {
+            health::ends_unseen(state_of(gone.slot)?, gone.slot as u32, old.phase());
+            health::gave_up(judged.cpu, gone, old.phase());
         }
         forget_return(control, gone, best)?;
     }
@@ -401,12 +408,15 @@ fn affinity(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> 
     let (now_ns, now) = clock(control);
     let found = connection(index)?;
     let state = state_of(found.slot)?;
-    if !Tag(tag(index)?.load()).is_live(now) || !takes(state, found, now_ns) {
+    if !Tag(tag(index)?.load()).is_live(now)
+        || !takes(state, found, now_ns)
+        || health::admission(found.slot as u32, 0, gateway_common::health::units(now_ns)) != health::ADMITTED
+    {
         return Some(NONE);
     }
     forwarding.target = found.target;
     forwarding.source = found.source;
-    forwarding.slot = found.slot;
+    forwarding.slot = found.slot as u32;
     forwarding.ports = state.port;
     Some(FOLLOWS)
 }

@@ -130,6 +130,7 @@ fn entry(part: &PoolPart, pool: &Pool, tables: &[PoolTable]) -> PoolEntry {
         },
         table6: table6.map_or(0, PoolTable::first_line),
         size6: table6.map_or(0, PoolTable::size),
+        flags: if pool.health.is_some() { POOL_HEALTH } else { 0 },
         ..PoolEntry::default()
     };
     match pool.forward.dnat() {

@@ -144,7 +144,7 @@ impl AlertLog {
                 tracing::info!(limit, route, "under attack: SYN cookies are asked for");
             }
             EventKind::AttackEnds => tracing::info!(limit, route, "the attack is over"),
-            EventKind::Packet => {}
+            EventKind::Packet | EventKind::TargetEjected => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::arena::Arena;
 use super::clock::ClockSource;
 use super::flows::Memo;
+use super::health::HealthMaps;
 use super::ledger::Ledger;
 use super::limits::LimitMaps;
 use super::links;
@@ -142,6 +143,11 @@ fn adopt(
             tags: open.read(maps::TRACK_TAGS)?,
             tracked: open.read(maps::TRACKED)?,
             states: open.write(maps::TARGET_STATES)?,
+        },
+        health: HealthMaps {
+            targets: open.write(maps::TARGET_HEALTH)?,
+            groups: open.write(maps::HEALTH_GROUPS)?,
+            handshakes: open.read(maps::HANDSHAKES)?,
         },
         clock: ClockSource::new(object::open_xdp(&pins, programs::CLOCK)?),
     }));

@@ -5,10 +5,11 @@ use super::{Error, Options};
 use aya::maps::{MapData, MapType};
 use gateway_common::abi::{
     ARENA_LINES_MAX, Bucket, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FragmentSet, HOPS,
-    INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet, LimitCount, Line, MAX_CPUS,
-    MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses, Path, PathMtu, REASONS_PER_CPU,
-    ROUTE_COUNTERS, ReasonCount, ReturnSet, STATS_PER_CPU, TELEMETRY_WORDS, TRACK_WAYS, TagSet, TargetCount,
-    TargetState, Tracked, maps,
+    HandshakeCount, HealthGroup, INTERFACE_INDEX_SPACE, Interface, InterfaceStats, KeyedNames, KeyedSet,
+    LimitCount, Line, MAX_CPUS, MAX_INTERFACES, MemoAddresses, MemoSet, Neighbour, NextHop, OwnAddresses,
+    PENDING_SYNS, Path, PathMtu, Pending, REASONS_PER_CPU, ROUTE_COUNTERS, ReasonCount, ReturnSet,
+    STATS_PER_CPU, TELEMETRY_WORDS, TRACK_WAYS, TagSet, TargetCount, TargetHealth, TargetState, Tracked,
+    maps,
 };
 use gateway_common::image::{HEADER_LINES, MAX_LIMITS, MAX_TARGETS};
 use gateway_common::live::TABLE_LINE;
@@ -51,7 +52,7 @@ pub(super) struct Shape {
 }
 
 /// Every map that outlives a program; the scratch memory is each program's own.
-pub(super) const SHAPES: [Shape; 29] = [
+pub(super) const SHAPES: [Shape; 33] = [
     array::<Control>(maps::CONTROL, Elements::Fixed(1)),
     array::<Line>(maps::ARENA, Elements::Arena),
     array::<Interface>(maps::INTERFACES, Elements::Fixed(INTERFACE_INDEX_SPACE as u32)),
@@ -70,6 +71,10 @@ pub(super) const SHAPES: [Shape; 29] = [
     array::<ConnectionSet>(maps::CONNECTIONS, Elements::Connections),
     array::<TargetCount>(maps::TARGETS, Elements::PerCpu(MAX_TARGETS as u32)),
     array::<TargetState>(maps::TARGET_STATES, Elements::Fixed(MAX_TARGETS as u32)),
+    array::<TargetHealth>(maps::TARGET_HEALTH, Elements::Fixed(MAX_TARGETS as u32)),
+    array::<HealthGroup>(maps::HEALTH_GROUPS, Elements::Fixed(MAX_TARGETS as u32)),
+    array::<HandshakeCount>(maps::HANDSHAKES, Elements::PerCpu(MAX_TARGETS as u32)),
+    array::<Pending>(maps::PENDING, Elements::PerCpu(PENDING_SYNS as u32)),
     array::<TagSet>(maps::TRACK_TAGS, Elements::Tracked(1)),
     array::<ReturnSet>(maps::TRACK_RETURNS, Elements::Tracked(1)),
     array::<Tracked>(maps::TRACKED, Elements::Tracked(TRACK_WAYS as u32)),

@@ -2,6 +2,7 @@
 
 use super::clock::ClockSource;
 use super::flows::{FlowScan, Memo};
+use super::health::HealthMaps;
 use super::limits::LimitMaps;
 use super::mapped::Mapped;
 use super::tracked::TrackMaps;
@@ -71,6 +72,7 @@ pub(super) struct Maps {
     pub(super) telemetry: Mapped<u64>,
     pub(super) limits: LimitMaps,
     pub(super) track: TrackMaps,
+    pub(super) health: HealthMaps,
     pub(super) clock: ClockSource,
 }
 

@@ -95,7 +95,7 @@ impl Readers {
             let same = (after.0 ^ tag.0) >> 32 == 0 && after.phase() == tag.phase();
             if same
                 && found.protocol != TRACKED_AFFINITY
-                && moment.honours(found.slot, found.target, found.target_port, found.protocol)
+                && moment.honours(found.slot.into(), found.target, found.target_port, found.protocol)
             {
                 visit(&connection(&found, tag, moment.now));
             }
@@ -137,10 +137,15 @@ impl Readers {
     }
 
     fn moment(&self) -> Moment {
-        let fixed = self.0.control.load_u64(0, offset_of!(Control, fixed_now_ns)).unwrap_or(0);
-        let now_ns = if fixed == 0 { monotonic_now_ns() } else { fixed };
+        let now_ns = self.now_ns();
         let states = (0..MAX_TARGETS as u32).map(|slot| self.0.track.states.load(slot).unwrap_or_default());
         Moment { now_ns, now: units(now_ns), states: states.collect() }
+    }
+
+    /// The time that the kernel judges by, `CLOCK_MONOTONIC` nanoseconds.
+    pub(super) fn now_ns(&self) -> u64 {
+        let fixed = self.0.control.load_u64(0, offset_of!(Control, fixed_now_ns)).unwrap_or(0);
+        if fixed == 0 { monotonic_now_ns() } else { fixed }
     }
 
     fn live_tags(&self, moment: &Moment, mut visit: impl FnMut(u32, Tag)) {
@@ -171,19 +176,19 @@ struct Ends {
 impl Ends {
     fn from(word: impl Fn(usize) -> u64) -> Ends {
         const KINDS: usize = offset_of!(Tracked, client_port);
-        const SLOTS: usize = offset_of!(Tracked, counter);
+        const SLOTS: usize = offset_of!(Tracked, idle);
         const TARGET: usize = offset_of!(Tracked, target);
         const PORTS: usize = offset_of!(Tracked, target_port);
         const { assert!(KINDS.is_multiple_of(8) && offset_of!(Tracked, protocol) == KINDS + 4) };
-        const { assert!(SLOTS.is_multiple_of(8) && offset_of!(Tracked, slot) == SLOTS + 4) };
+        const { assert!(SLOTS.is_multiple_of(8) && offset_of!(Tracked, slot) == SLOTS + 6) };
         const { assert!(TARGET.is_multiple_of(8) && PORTS.is_multiple_of(8)) };
         let bytes = |offset| word(offset).to_ne_bytes();
         let [_, _, _, _, protocol, ..] = bytes(KINDS);
-        let [_, _, _, _, slot @ ..] = bytes(SLOTS);
+        let [_, _, _, _, _, _, slot @ ..] = bytes(SLOTS);
         let [first, second, ..] = bytes(PORTS);
         Ends {
             protocol,
-            slot: u32::from_ne_bytes(slot),
+            slot: u16::from_ne_bytes(slot).into(),
             target: [word(TARGET), word(TARGET + 8)],
             target_port: u16::from_ne_bytes([first, second]),
         }
@@ -208,7 +213,7 @@ fn connection(found: &Tracked, tag: Tag, now: u32) -> Connection {
         source: end(found.source, found.source_port),
         phase: tag.phase(),
         counter: found.counter,
-        slot: found.slot,
+        slot: found.slot.into(),
         age_ns: ns(units_between(found.opened, now)),
         left_ns: ns(tag.left(now)),
         sent: gateway_common::abi::Count { packets: found.packets, bytes: found.bytes },

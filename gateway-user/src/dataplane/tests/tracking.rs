@@ -53,7 +53,7 @@ fn tracked(slot: u32, client_port: u16) -> Tracked {
         protocol: 6,
         family: 4,
         counter: 17,
-        slot,
+        slot: slot as u16,
         packets: 3,
         bytes: 300,
         target: TARGET,

@@ -1,0 +1,386 @@
+//! Health of targets: which of them new connections pass over, and what their handshakes tell.
+//!
+//! Only what is looked after pays for it: a pool's packets that are sent for the first time, and of connections that
+//! are remembered those of measured targets ([`TARGET_MEASURED`]).
+
+use crate::account::{self, handshakes};
+use crate::atomic::Word;
+use crate::classify;
+use crate::maps;
+use crate::pipeline::Judged;
+use crate::police::now_ns;
+use crate::pool::{Forwarding, scratch};
+use gateway_common::abi::{
+    Control, EventKind, HealthGroup, PENDING_SYNS, Pending, TARGET_MEASURED, TargetHealth, TargetState,
+    Tracked,
+};
+use gateway_common::hash::finish;
+use gateway_common::health::{Circuit, bucket, units};
+use gateway_common::image::{MAX_TARGETS, TargetEntry};
+use gateway_common::packet::{Packet, protocol};
+use gateway_common::target::element;
+use gateway_common::track::phase;
+
+/// A new connection may go there.
+pub const ADMITTED: u32 = 0;
+/// It goes to another target.
+const PASSED_OVER: u32 = 1;
+/// It may not: the target has as many as it may have.
+const FULL: u32 = 2;
+
+/// No place among a pool's targets.
+pub const NONE: u32 = u32::MAX;
+/// How many places of the table are tried until one is admitted.
+const TRIES: u32 = 8;
+/// How often a circuit that another CPU changed in between is tried again.
+const CIRCUIT_TRIES: u32 = 4;
+
+const SYN: u8 = 2;
+const RST: u8 = 4;
+const ACK: u8 = 16;
+
+/// Outcomes of a handshake.
+const FAILED: u32 = 0;
+const SUCCEEDED: u32 = 1;
+
+#[inline(always)]
+fn health(slot: u32) -> Option<*mut TargetHealth> {
+    maps::TARGET_HEALTH.get_ptr_mut(slot & (MAX_TARGETS as u32 - 1))
+}
+
+#[inline(always)]
+fn group(health: *mut TargetHealth) -> Option<*mut HealthGroup> {
+    // SAFETY: a live element of TARGET_HEALTH.
+    let group = unsafe { (*health).group };
+    maps::HEALTH_GROUPS.get_ptr_mut(group & (MAX_TARGETS as u32 - 1))
+}
+
+/// A word of an element of the two maps.
+#[inline(always)]
+fn word(word: *mut u64) -> Word {
+    // SAFETY: a word of a live element, aligned, which outlives the program and which all change by atomic
+    // operations only.
+    unsafe { Word::new(word) }
+}
+
+/// Whether a new connection may go to a target: `chance` is below [`gateway_common::health::WHOLE`], and decides
+/// where only a part may.
+#[inline(always)]
+pub fn admission(slot: u32, chance: u32, now: u32) -> u32 {
+    let Some(found) = health(slot) else { return ADMITTED };
+    // SAFETY: a live element of TARGET_HEALTH; its terms are words that user space changes one at a time.
+    let terms = unsafe { &*found };
+    // SAFETY: the same element.
+    let (circuit, open) = unsafe { (word(&raw mut (*found).circuit), word(&raw mut (*found).open)) };
+    if terms.connections != 0 && open.load() as i64 >= terms.connections as i64 {
+        return FULL;
+    }
+    let circuit = Circuit(circuit.load());
+    if circuit.is_closed() || chance < circuit.share(now, terms) {
+        return ADMITTED;
+    }
+    // SAFETY: a live element of HEALTH_GROUPS.
+    if group(found).is_some_and(|group| unsafe { (*group).panic } != 0) { ADMITTED } else { PASSED_OVER }
+}
+
+/// The target that a new connection with this hash goes to, by its place among those of the pool: the first of some
+/// places of the table at which one is admitted. Where all are passed over it is the first, since one that may be down
+/// is better than none; [`NONE`] where all are full. A global function, see [`classify::gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_admitted(cpu: u32, table: u32, size: u32, targets: u32, hash: u64) -> u32 {
+    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return NONE };
+    admitted(control, judged, (table, size, targets), hash).unwrap_or(NONE)
+}
+
+#[inline(always)]
+fn admitted(
+    control: &Control,
+    judged: &Judged,
+    (table, size, targets): (u32, u32, u32),
+    hash: u64,
+) -> Option<u32> {
+    let now = units(now_ns(control, false));
+    let (mut first, mut first_slot) = (NONE, 0);
+    let mut attempt = 0;
+    while attempt < TRIES {
+        let hash = if attempt == 0 { hash } else { finish(hash.wrapping_add(attempt as u64)) };
+        let place = classify::element(judged, table, element(hash, size))? as u32;
+        let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(targets.wrapping_add(place))?);
+        let said = admission(target.slot, finish(hash) as u32 & 0xffff, now);
+        let place = judged.forgotten(place);
+        if said == ADMITTED {
+            if first != NONE {
+                passed_over(judged.cpu, first_slot);
+            }
+            return Some(place);
+        }
+        if said == PASSED_OVER && first == NONE {
+            (first, first_slot) = (place, target.slot);
+        }
+        (first, first_slot) = (judged.forgotten(first), judged.forgotten(first_slot));
+        attempt += 1;
+    }
+    Some(first)
+}
+
+#[inline(always)]
+fn passed_over(cpu: u32, slot: u32) {
+    if let Some(count) = handshakes(cpu, slot) {
+        count.passed_over += 1;
+    }
+}
+
+/// Tells a target's circuit how a handshake ended. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_handshake(cpu: u32, slot: u32, outcome: u32) -> u32 {
+    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return 0 };
+    let Some(found) = health(slot) else { return 0 };
+    // SAFETY: a live element of TARGET_HEALTH, as in `admission`.
+    let terms = unsafe { &*found };
+    // SAFETY: the same element.
+    let circuit = word(unsafe { &raw mut (*found).circuit });
+    let Some(group) = group(found) else { return 0 };
+    // SAFETY: a live element of HEALTH_GROUPS.
+    let (ejected, most) = unsafe { (word(&raw mut (*group).ejected), (*group).most) };
+    let now = units(now_ns(control, false));
+    let mut tries = 0;
+    while tries < CIRCUIT_TRIES {
+        let old = Circuit(circuit.load());
+        let mut new = if outcome == SUCCEEDED { old.succeeded(now, terms) } else { old.failed(now, terms) };
+        if new.0 == old.0 {
+            return 0;
+        }
+        let closes = old.is_ejected() && !new.is_ejected();
+        let mut opens = !old.is_ejected() && new.is_ejected();
+        if opens && ejected.load() >= most as u64 {
+            opens = false;
+            new = old.spared(now);
+        }
+        let spared = new.0 == old.spared(now).0;
+        if circuit.replace(old.0, new.0) {
+            if opens {
+                ejected.add(1);
+                // SAFETY: a word of the same element.
+                word(unsafe { &raw mut (*found).trips }).add(1);
+                judged.raise(EventKind::TargetEjected, slot, old.failures() + 1);
+            } else if closes {
+                ejected.add(u64::MAX);
+            } else if spared && outcome == FAILED {
+                // SAFETY: a word of the same element.
+                word(unsafe { &raw mut (*found).spared }).add(1);
+            }
+            return 0;
+        }
+        tries += 1;
+    }
+    0
+}
+
+/// Whether what is remembered of a target's connections tells of its health.
+#[inline(always)]
+fn is_measured(state: &TargetState) -> bool {
+    state.flags & TARGET_MEASURED != 0
+}
+
+/// The time in microseconds of 1,024 ns, of which 32 bits are kept.
+#[inline(always)]
+fn micros(control: &Control) -> u32 {
+    (now_ns(control, true) >> 10) as u32
+}
+
+/// A connection to a measured target begins.
+#[inline(always)]
+pub fn begins(control: &Control, state: &TargetState, made: &mut Tracked) {
+    if !is_measured(state) {
+        return;
+    }
+    count_open(made.slot as u32, 1);
+    made.progress = micros(control);
+}
+
+/// One ended, or what had ended goes on.
+#[inline(always)]
+pub fn count_open(slot: u32, change: i64) {
+    if let Some(found) = health(slot) {
+        // SAFETY: a word of a live element of TARGET_HEALTH.
+        word(unsafe { &raw mut (*found).open }).add(change as u64);
+    }
+}
+
+/// The place of a connection is taken, or its client begins anew: it had not been seen to end.
+#[inline(always)]
+pub fn ends_unseen(state: &TargetState, slot: u32, was: u8) {
+    if is_measured(state) && was != phase::CLOSING {
+        count_open(slot, -1);
+    }
+}
+
+/// Counts a connection of which the client alone was heard, and once, as unanswered: its place is taken.
+#[inline(always)]
+pub fn gave_up(cpu: u32, gone: &Tracked, was: u8) {
+    if was == phase::HALF_OPEN
+        && gone.protocol == protocol::TCP
+        && gone.packets == 1
+        && let Some(count) = handshakes(cpu, gone.slot as u32)
+    {
+        count.unanswered += 1;
+    }
+}
+
+/// What the client's packet tells of a measured target's connection, that went from one phase to another.
+#[inline(always)]
+pub fn client_sent(state: &TargetState, found: &mut Tracked, (was, is): (u8, u8), judged: &Judged) {
+    if !is_measured(state) {
+        return;
+    }
+    let packet = &judged.packet;
+    changed(found, was, is);
+    if packet.protocol != protocol::TCP {
+        return;
+    }
+    if was == phase::HALF_OPEN {
+        if is != phase::HALF_OPEN {
+            found.progress = 0;
+        } else if packet.tcp_flags & (SYN | ACK) == SYN {
+            gateway_repeated(judged.cpu, found.slot as u32, (found.packets == 2) as u32);
+        }
+        return;
+    }
+    if packet.payload == 0 {
+        return;
+    }
+    let end = packet.sequence.wrapping_add(packet.payload);
+    // RFC 9293 3.4: sequence numbers are compared modulo 2^32.
+    if found.progress != 0 && end.wrapping_sub(found.progress) as i32 <= 0 {
+        gateway_repeated(judged.cpu, found.slot as u32, 0);
+    } else {
+        found.progress = end;
+    }
+}
+
+/// What the target's packet tells.
+#[inline(always)]
+pub fn target_sent(
+    control: &Control,
+    state: &TargetState,
+    found: &mut Tracked,
+    (was, is): (u8, u8),
+    judged: &Judged,
+) {
+    if !is_measured(state) {
+        return;
+    }
+    changed(found, was, is);
+    let packet = &judged.packet;
+    if packet.protocol != protocol::TCP || was == phase::CLOSING {
+        return;
+    }
+    let slot = found.slot as u32;
+    if packet.tcp_flags & RST != 0 {
+        // Before it sent data: at most the handshake's answer went before this one.
+        let early = was == phase::HALF_OPEN || found.return_packets <= 2;
+        gateway_was_reset(judged.cpu, slot, early as u32);
+    } else if was == phase::HALF_OPEN && is != phase::HALF_OPEN {
+        let took = micros(control).wrapping_sub(found.progress);
+        found.progress = 0;
+        if packet.tcp_flags & (SYN | ACK) == SYN | ACK {
+            // One that was asked twice may have answered either (RFC 6298 3): its time says nothing.
+            gateway_answered(judged.cpu, slot, if found.packets > 1 { NONE } else { took });
+        }
+    }
+}
+
+#[inline(always)]
+fn changed(found: &Tracked, was: u8, is: u8) {
+    let closed = (is == phase::CLOSING) as i64 - (was == phase::CLOSING) as i64;
+    if closed != 0 {
+        count_open(found.slot as u32, -closed);
+    }
+}
+
+/// A client's segment came again; `unanswered`: it was a SYN, for the first time. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_repeated(cpu: u32, slot: u32, unanswered: u32) -> u32 {
+    let Some(count) = handshakes(cpu, slot) else { return 0 };
+    count.retransmitted += 1;
+    if unanswered != 0 {
+        count.unanswered += 1;
+        gateway_handshake(cpu, slot, FAILED);
+    }
+    0
+}
+
+/// A target reset a connection; `early`: before it had sent any data. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_was_reset(cpu: u32, slot: u32, early: u32) -> u32 {
+    let Some(count) = handshakes(cpu, slot) else { return 0 };
+    if early == 0 {
+        count.reset += 1;
+        return 0;
+    }
+    count.refused += 1;
+    gateway_handshake(cpu, slot, FAILED)
+}
+
+/// A handshake succeeded, and took so many microseconds of 1,024 ns; [`NONE`] where that is not known. A global
+/// function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_answered(cpu: u32, slot: u32, took: u32) -> u32 {
+    let Some(count) = handshakes(cpu, slot) else { return 0 };
+    if took != NONE {
+        let times: *mut u64 = (&raw mut count.times).cast();
+        count.time_ns += (took as u64) << 10;
+        // SAFETY: a bucket is below the number of buckets; this CPU's element.
+        unsafe { *times.add((bucket(took) & 31) as usize) += 1 };
+    }
+    gateway_handshake(cpu, slot, SUCCEEDED)
+}
+
+/// Whether the packet tells of a handshake whose answers do not pass here.
+#[inline(always)]
+pub fn tells(packet: &Packet) -> bool {
+    packet.protocol == protocol::TCP
+}
+
+/// Follows the handshake of the packet that this CPU judges, with a target whose answers do not pass here. A global
+/// function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_pending(cpu: u32) -> u32 {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else { return 0 };
+    pending(control, judged, forwarding);
+    0
+}
+
+#[inline(always)]
+fn pending(control: &Control, judged: &Judged, forwarding: &Forwarding) {
+    let (hash, slot) = (forwarding.flow_hash, forwarding.slot);
+    let place = judged.cpu * PENDING_SYNS as u32 + (hash as u32 & (PENDING_SYNS as u32 - 1));
+    let Some(entry) = maps::PENDING.get_ptr_mut(place) else { return };
+    // SAFETY: a live element of PENDING, written on this CPU only.
+    let entry = unsafe { &mut *entry };
+    let tag = (hash >> 32) as u32 | 1;
+    let known = entry.tag == tag && entry.slot as u32 == slot;
+    let flags = judged.packet.tcp_flags;
+    if flags & (SYN | ACK) == SYN {
+        if known {
+            let first = entry.repeated == 0;
+            entry.repeated = 1;
+            gateway_repeated(judged.cpu, slot, first as u32);
+            return;
+        }
+        *entry = Pending { tag, slot: slot as u16, repeated: 0, time_ns: now_ns(control, true) };
+        account::target_opened(judged.cpu, slot);
+    } else if known {
+        entry.tag = 0;
+        if flags & RST == 0 {
+            let took = now_ns(control, true).wrapping_sub(entry.time_ns) >> 10;
+            gateway_answered(judged.cpu, slot, if entry.repeated != 0 { NONE } else { took as u32 });
+        }
+    }
+}
