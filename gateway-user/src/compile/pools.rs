@@ -8,7 +8,7 @@ use crate::policy::{Action, Dnat, Forward, Mss, Policy, Pool, Target, TargetLabe
 use gateway_common::abi::Line;
 use gateway_common::hash::{finish, fold};
 use gateway_common::image::{
-    self, Key, MAX_POOLS, MAX_TARGETS, MSS_OF_WAY, PoolEntry, TAG_TARGET_SOURCE, TargetEntry,
+    self, Key, MAX_POOLS, MAX_TARGETS, MSS_OF_WAY, POOL_HEALTH, PoolEntry, TAG_TARGET_SOURCE, TargetEntry,
 };
 use gateway_common::packet::{Address, address_of};
 use gateway_common::path;
