@@ -2,7 +2,9 @@
 
 use super::diagnostics::{Diagnostics, Reporter, Severity, Span};
 use super::shadow::shadowed_indices;
-use super::{Action, LabelFiles, NoFiles, Policy, Route, Target, read};
+use super::{Action, LabelFiles, NoFiles, Policy, Pool, Route, Target, read};
+use gateway_common::packet::protocol::TCP;
+use std::collections::HashMap;
 
 /// Names that a warning lists of the routes that hide one.
 const NAMES_SHOWN_MAX: usize = 8;
@@ -40,8 +42,26 @@ pub fn check_with(source_name: &str, text: &str, files: &dyn LabelFiles) -> (Opt
             reporter.add(Severity::Warning, *place, format!("no route forwards to pool `{pool}`"), help);
         }
     }
+    unheard_handshakes(&policy, &document.pools, &mut reporter);
     idle_selections(&policy, &document.names, &mut reporter);
     (Some(policy), reporter.finish())
+}
+
+/// Warns of pools that count TCP handshakes, and that no route forwards TCP to.
+fn unheard_handshakes(policy: &Policy, places: &HashMap<String, Span>, reporter: &mut Reporter<'_>) {
+    for (name, place) in places {
+        let passive = |pool: &Pool| pool.health.as_ref().is_some_and(|health| health.passive.is_some());
+        let forwards = |route: &&Route| matches!(&route.action, Action::Pool { pool, .. } if pool == name);
+        let tcp = |route: &Route| route.matches.protocol.as_ref().is_none_or(|list| list.contains(&TCP));
+        let mut routes = policy.routes.iter().filter(forwards).peekable();
+        if policy.pools.get(name).is_some_and(passive) && routes.peek().is_some() && !routes.any(tcp) {
+            let message = format!(
+                "pool `{name}` has `passive`, which counts TCP handshakes, and no route forwards TCP to it"
+            );
+            let help = "write `check: icmp` or another check instead".to_owned();
+            reporter.add(Severity::Warning, *place, message, help);
+        }
+    }
 }
 
 /// Warns of routes whose targets all have weight 0, though not all of the pool's have.

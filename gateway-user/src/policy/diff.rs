@@ -1,5 +1,6 @@
 //! What changes from one policy to another.
 
+use super::health_words::health_word;
 use super::pool_words::{forward_words, pool_word, target_words};
 use super::words::{
     Word, checksums_word, decision_words, default_word, label_word, limit_word, malformed_word, match_words,
@@ -146,7 +147,7 @@ fn named<T: PartialEq>(
     differs.map(change).collect()
 }
 
-/// What is different about pools; of one that both have, each target by itself.
+/// What is different about pools; of one that both have, its health and each target by itself.
 fn pools(old: &BTreeMap<String, Pool>, new: &BTreeMap<String, Pool>) -> Vec<FieldChange> {
     let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let mut out = Vec::new();
@@ -158,6 +159,8 @@ fn pools(old: &BTreeMap<String, Pool>, new: &BTreeMap<String, Pool>) -> Vec<Fiel
         };
         let way = |pool| Some(Word::Map(forward_words(pool)));
         out.extend(field(&key, way(before), way(now)));
+        let health = |pool: &Pool| pool.health.as_ref().map(health_word);
+        out.extend(field(&format!("{key}.health"), health(before), health(now)));
         out.extend(named(&format!("{key}.targets"), &before.targets, &now.targets, |target| {
             Word::Map(target_words(target))
         }));

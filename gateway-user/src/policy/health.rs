@@ -54,7 +54,8 @@ impl Default for Health {
     }
 }
 
-/// What this node asks a target again and again.
+/// What this node asks a target again and again: the target's own address, whatever way packets are forwarded to it,
+/// not the service's address that a target of `ipip`, `gue` or `l2` answers for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Check {
     /// What.
@@ -117,6 +118,10 @@ pub enum CheckKind {
 }
 
 impl CheckKind {
+    /// What an HTTP check asks for where a document names nothing.
+    pub const PATH: &str = "/";
+    /// Longest path, bytes.
+    pub const PATH_BYTES_MAX: usize = 1_024;
     /// The status that an HTTP check expects where a document names none.
     pub const STATUS: RangeInclusive<u16> = 200..=299;
 

@@ -12,6 +12,7 @@ mod edit;
 mod files;
 mod flags;
 mod health;
+mod health_words;
 mod json;
 mod model;
 mod patch;

@@ -1,5 +1,6 @@
 //! Pools back to the words of a document.
 
+use super::health_words::health_word;
 use super::units::duration_text;
 use super::words::Word;
 use super::{Dnat, Forward, Mss, OuterSource, Pool, Target, Timeouts, Translation, hash_name};
@@ -14,6 +15,7 @@ pub(super) fn pool_word(pool: &Pool) -> Word {
         Word::Map(words)
     };
     let mut words = forward_words(pool);
+    words.extend(pool.health.as_ref().map(|health| ("health", health_word(health))));
     words.push(("targets", Word::List(pool.targets.iter().map(target).collect())));
     Word::Map(words)
 }
@@ -39,7 +41,7 @@ pub(super) fn target_words(target: &Target) -> Vec<(&'static str, Word)> {
     words
 }
 
-/// A pool's keys but its targets.
+/// A pool's keys but its health and its targets.
 pub(super) fn forward_words(pool: &Pool) -> Vec<(&'static str, Word)> {
     let mut words = vec![("forward", Word::plain(pool.forward.name()))];
     if pool.hash != HashOver::FiveTuple {

@@ -40,8 +40,11 @@ pub fn burst_text(quantity: &Quantity) -> Option<String> {
     }
 }
 
-/// A length of time: `10m`, `90s`. What is shorter than a millisecond is left out.
+/// A length of time: `10m`, `90s`, `0s`. What is shorter than a millisecond is left out.
 #[must_use]
 pub fn duration_text(duration: Duration) -> String {
-    scaled(duration.as_millis(), &TIME, "")
+    match duration.as_millis() {
+        0 => "0s".to_owned(),
+        millis => scaled(millis, &TIME, ""),
+    }
 }

@@ -4,7 +4,7 @@ use super::keys::{Fields, Keys, fields};
 use super::quantities::connection_duration;
 use super::ranges::translated_ports;
 use super::scalars::{interface_address, udp_port};
-use super::values::{scalar, text};
+use super::values::{optional, or_usual, scalar, text};
 use crate::policy::diagnostics::Reporter;
 use crate::policy::suggest::did_you_mean;
 use crate::policy::yaml::{Node, Value};
@@ -49,10 +49,7 @@ pub(super) fn forward(pool: &Fields<'_>, reporter: &mut Reporter<'_>) -> Option<
     match name {
         "ipip" => Some(Forward::Ipip { source: outer_source(pool, name, reporter)? }),
         "gue" => {
-            let port = match pool.get("port") {
-                Some(node) => scalar(node, "port", udp_port, reporter),
-                None => Some(Forward::GUE_PORT),
-            };
+            let port = or_usual(pool, "port", Forward::GUE_PORT, udp_port, reporter);
             let source = outer_source(pool, name, reporter);
             Some(Forward::Gue { port: port?, source: source? })
         }
@@ -143,19 +140,13 @@ fn dnat(pool: &Fields<'_>, reporter: &mut Reporter<'_>) -> Option<Dnat> {
         Some(node) => timeouts(node, reporter),
         None => Some(Timeouts::default()),
     };
-    let affinity = match pool.get("affinity") {
-        Some(node) => scalar(node, "affinity", connection_duration, reporter).map(Some),
-        None => Some(None),
-    };
+    let affinity = optional(pool, "affinity", connection_duration, reporter);
     Some(Dnat { source: source?, timeouts: timeouts?, affinity: affinity? })
 }
 
 /// What sources are translated to, if at all.
 fn translation(pool: &Fields<'_>, reporter: &mut Reporter<'_>) -> Option<Option<Translation>> {
-    let ports = match pool.get("ports") {
-        Some(node) => scalar(node, "ports", translated_ports, reporter),
-        None => Some(Translation::PORTS),
-    };
+    let ports = or_usual(pool, "ports", Translation::PORTS, translated_ports, reporter);
     let Some(node) = pool.get("source") else {
         if pool.get("ports").is_some() && !pool.misspelt("source") {
             let help = "write `source: masquerade` too, or leave `ports` out";

@@ -1,9 +1,11 @@
 //! The tree to the model. Whatever is wrong is reported and the rest read on, so that one pass
 //! finds all.
 
+mod checks;
 mod components;
 mod document;
 mod forwards;
+mod health;
 mod keys;
 mod labels;
 mod limits;

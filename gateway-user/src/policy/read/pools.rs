@@ -1,11 +1,12 @@
 //! Pools and their targets.
 
 use super::forwards::{FORWARD_HELP, forward};
+use super::health::health;
 use super::keys::{Fields, Keys, fields};
 use super::labels::{Name, entries};
 use super::scalars::{mss, pool_name};
 use super::targets::{TARGETS_HELP, labels, targets};
-use super::values::{Known, no_value, scalar, take, text};
+use super::values::{Known, no_value, optional, scalar, take, text};
 use crate::policy::diagnostics::{Reporter, Severity, Span};
 use crate::policy::pool::none_selected;
 use crate::policy::suggest::did_you_mean;
@@ -21,7 +22,9 @@ const TARGETS_MAX: usize = MAX_TARGETS - 1;
 
 const POOL: Keys = Keys {
     what: "a pool",
-    known: &["forward", "hash", "port", "source", "ports", "timeouts", "affinity", "mss", "targets"],
+    known: &[
+        "forward", "hash", "port", "source", "ports", "timeouts", "affinity", "mss", "health", "targets",
+    ],
     later: &[],
 };
 const HASHES: [&str; 3] = ["five-tuple", "source", "source-destination"];
@@ -72,15 +75,16 @@ fn pool(node: &Node, name: &str, span: Span, reporter: &mut Reporter<'_>) -> Opt
     let fields = fields(node, &POOL, reporter)?;
     let forward = forward(&fields, reporter);
     let hash = fields.get("hash").map_or(Some(HashOver::FiveTuple), |node| hash(node, reporter));
-    let mss = match fields.get("mss") {
-        Some(node) => scalar(node, "mss", mss, reporter).map(Some),
-        None => Some(None),
-    };
+    let mss = optional(&fields, "mss", mss, reporter);
     let targets = match fields.need("targets", TARGETS_HELP, reporter) {
         Some(node) => targets(node, forward.as_ref(), reporter),
         None => None,
     };
-    let pool = Pool { forward: forward?, hash: hash?, mss: mss?, health: None, targets: targets? };
+    let health = match fields.get("health") {
+        Some(node) => health(node, forward.as_ref(), targets.as_ref(), reporter).map(Some),
+        None => Some(None),
+    };
+    let pool = Pool { forward: forward?, hash: hash?, mss: mss?, health: health?, targets: targets? };
     doubtful(&pool, name, span, &fields, reporter);
     Some(pool)
 }
@@ -91,6 +95,14 @@ fn doubtful(pool: &Pool, name: &str, span: Span, fields: &Fields<'_>, reporter: 
         let message = format!("no target of pool `{name}` takes packets: all have weight 0");
         let help = "what routes send to it is dropped until one has a weight".to_owned();
         reporter.add(Severity::Warning, span, message, help);
+    }
+    if pool.health.as_ref().is_some_and(|health| health.passive.is_some())
+        && pool.targets.values().filter(|target| target.weight > 0).count() == 1
+    {
+        let message =
+            format!("only one target of pool `{name}` takes packets: where it is passed over none is left");
+        let help = "add a target, or write `check` instead of `passive` to see how this one does".to_owned();
+        reporter.add(Severity::Warning, fields.key_span("health"), message, help);
     }
     for source in pool.forward.source().iter().flat_map(OuterSource::iter) {
         if !pool.targets.values().any(|target| target.address.is_ipv4() == source.is_ipv4()) {

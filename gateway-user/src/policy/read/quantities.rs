@@ -1,8 +1,8 @@
-//! Quantities: a number, a prefix and a unit.
+//! Quantities: a number, a prefix and a unit; lengths of time, percentages, counts.
 
 use super::scalars::{Read, is_decimal, wrong};
 use crate::policy::units::duration_text;
-use crate::policy::{Quantity, Rate, Timeouts};
+use crate::policy::{Check, Eject, Health, Passive, Quantity, Rate, Timeouts};
 use std::time::Duration;
 
 /// 100 Gbit/s, in bytes a second.
@@ -122,8 +122,18 @@ pub(super) fn burst(text: &str, of: &Quantity) -> Read<u64> {
 
 /// Connections open at once.
 pub(super) fn connections(text: &str) -> Read<u32> {
+    connections_or(text, "write `action: drop`, or at least 1")
+}
+
+/// Connections that a target has open at once.
+pub(super) fn target_connections(text: &str) -> Read<u32> {
+    connections_or(text, "write `weight: 0` at the targets, or at least 1")
+}
+
+/// `for_none` is what to write instead of 0.
+fn connections_or(text: &str, for_none: &str) -> Read<u32> {
     match amount(text.trim()).map(u32::try_from) {
-        Some(Ok(0)) => wrong("0 connections let nothing pass", "write `action: drop`, or at least 1"),
+        Some(Ok(0)) => wrong("0 connections let nothing pass", for_none),
         Some(Ok(most)) => Ok(most),
         Some(Err(_)) => wrong(format!("{text} is more than can be counted"), "4294967295 is the most"),
         None => wrong(format!("{text:?} is not a number of connections"), CONNECTIONS_HELP),
@@ -143,6 +153,31 @@ pub(super) fn hold_duration(text: &str) -> Read<Duration> {
 /// How long a connection is remembered, or a client's target.
 pub(super) fn connection_duration(text: &str) -> Read<Duration> {
     duration(text, Timeouts::LEAST, Timeouts::MOST)
+}
+
+/// How often a check asks.
+pub(super) fn check_interval(text: &str) -> Read<Duration> {
+    duration(text, Check::INTERVAL_LEAST, Check::INTERVAL_MOST)
+}
+
+/// How long a check waits.
+pub(super) fn check_timeout(text: &str) -> Read<Duration> {
+    duration(text, Check::TIMEOUT_LEAST, Check::INTERVAL_MOST)
+}
+
+/// In how long failed handshakes are counted together.
+pub(super) fn failure_window(text: &str) -> Read<Duration> {
+    duration(text, Passive::WINDOW_LEAST, Passive::WINDOW_MOST)
+}
+
+/// How long a target that failed is passed over.
+pub(super) fn eject_duration(text: &str) -> Read<Duration> {
+    duration(text, Eject::LEAST, Eject::MOST)
+}
+
+/// How long a target's part grows.
+pub(super) fn slow_start(text: &str) -> Read<Duration> {
+    duration(text, Duration::ZERO, Health::SLOW_START_MOST)
 }
 
 fn duration(text: &str, least: Duration, most: Duration) -> Read<Duration> {
@@ -167,6 +202,51 @@ fn duration(text: &str, least: Duration, most: Duration) -> Read<Duration> {
         None => wrong(
             format!("{text} is not a length of time that can be used here"),
             format!("write {} to {}", duration_text(least), duration_text(most)),
+        ),
+    }
+}
+
+/// A part of something that is not nothing, percent.
+pub(super) fn part(text: &str) -> Read<u8> {
+    percent(text, 1)
+}
+
+/// A part of something, percent.
+pub(super) fn part_or_none(text: &str) -> Read<u8> {
+    percent(text, 0)
+}
+
+fn percent(text: &str, least: u8) -> Read<u8> {
+    let text = text.trim();
+    let usual = format!("write {least}% to 100%");
+    let number = |text: &str| text.parse::<u8>().ok().filter(|number| (least..=100).contains(number));
+    let digits = text.strip_suffix('%').map(str::trim_end);
+    if !is_decimal(digits.unwrap_or(text)) {
+        return wrong(format!("{text:?} is not a percentage"), usual);
+    }
+    match (digits, number(digits.unwrap_or(text))) {
+        (Some(_), Some(part)) => Ok(part),
+        (Some(_), None) => wrong(format!("{text} is not a part that can be used here"), usual),
+        (None, Some(part)) => wrong(format!("{text:?} is not a percentage"), format!("write {part}%")),
+        (None, None) => wrong(format!("{text:?} is not a percentage"), usual),
+    }
+}
+
+/// How many answers of one kind, one after the other, decide.
+pub(super) fn answers(text: &str) -> Read<u8> {
+    match text.parse() {
+        Ok(answers @ 1..=100) if is_decimal(text) => Ok(answers),
+        _ => wrong(format!("{text:?} is not a number of answers"), "write 1 to 100"),
+    }
+}
+
+/// How many handshakes must have failed.
+pub(super) fn failures(text: &str) -> Read<u16> {
+    match text.parse() {
+        Ok(failures @ 1..=Passive::FAILURES_MOST) if is_decimal(text) => Ok(failures),
+        _ => wrong(
+            format!("{text:?} is not a number of failures"),
+            format!("write 1 to {}", Passive::FAILURES_MOST),
         ),
     }
 }

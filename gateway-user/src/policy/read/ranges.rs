@@ -98,6 +98,17 @@ const TTL: Kind = Kind {
     words: "",
 };
 
+/// RFC 9110 15.
+const STATUS: Kind = Kind {
+    one: "a status",
+    many: "them",
+    examples: ["404", "200-299"],
+    min: 100,
+    max: 599,
+    word: no_word,
+    words: "",
+};
+
 fn dscp_word(text: &str) -> Option<u32> {
     dscp_number(text).map(u32::from)
 }
@@ -173,6 +184,11 @@ pub(super) fn vlan(text: &str) -> Read<Range<u16>> {
 
 pub(super) fn ttl(text: &str) -> Read<Range<u8>> {
     range(text, &TTL)
+}
+
+/// HTTP statuses.
+pub(super) fn status(text: &str) -> Read<Range<u16>> {
+    range(text, &STATUS)
 }
 
 /// A DSCP that is written.

@@ -1,11 +1,11 @@
 //! Single values: names, marks, prefixes, addresses, protocols. Text in; a value, or what is wrong and what would
 //! be right.
 
-use crate::policy::Mss;
 use crate::policy::protocols::{protocol_names, protocol_number};
 use crate::policy::suggest::did_you_mean;
+use crate::policy::{CheckKind, Mss};
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What is wrong, and what would be right.
 pub(super) struct Wrong {
@@ -23,6 +23,9 @@ pub(super) fn wrong<T>(message: impl Into<String>, help: impl Into<String>) -> R
 const NAME_BYTES_MAX: usize = 64;
 /// Longest interface name, bytes (IFNAMSIZ without its final zero).
 const INTERFACE_NAME_BYTES_MAX: usize = 15;
+/// Longest name of a host, and longest part between its dots, bytes (RFC 1035 2.3.4).
+const HOST_NAME_BYTES_MAX: usize = 253;
+const LABEL_BYTES_MAX: usize = 63;
 
 pub(super) fn route_name(text: &str) -> Read<String> {
     const HELP: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ . - and no `-` in front";
@@ -205,6 +208,85 @@ pub(super) fn target_port(text: &str) -> Read<u16> {
             wrong(format!("{text:?} is not a port"), "write 1 to 65535, or leave `port` out to keep packets'")
         }
     }
+}
+
+/// The port that a check asks.
+pub(super) fn check_port(text: &str) -> Read<u16> {
+    match text.parse() {
+        Ok(port @ 1..) if is_decimal(text) => Ok(port),
+        _ => {
+            wrong(format!("{text:?} is not a port"), "write 1 to 65535, or leave `port` out for the target's")
+        }
+    }
+}
+
+/// What an HTTP check asks for: path and query as they are sent (RFC 9112 3.2.1).
+pub(super) fn http_path(text: &str) -> Read<String> {
+    if !text.starts_with('/') {
+        let help =
+            if text.contains("://") { "write what follows the host: `/healthz`" } else { "write `/healthz`" };
+        return wrong(format!("the path {text:?} does not begin with `/`"), help);
+    }
+    if text.len() > CheckKind::PATH_BYTES_MAX {
+        let message = format!("a path of {} bytes is too long", text.len());
+        return wrong(message, format!("{} bytes are the most", CheckKind::PATH_BYTES_MAX));
+    }
+    match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+        Some(c) => {
+            let encoded: String =
+                c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect();
+            wrong(
+                format!("{c:?} may not stand in a path"),
+                format!("write `{encoded}` for it (RFC 3986 2.1)"),
+            )
+        }
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// What stands in `Host`: a name or an address, and a port if one follows (RFC 9110 7.2).
+pub(super) fn http_host(text: &str) -> Read<String> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = bracketed.map_or(is_host_name(host), |address| address.parse::<Ipv6Addr>().is_ok());
+    if is_host && port.is_none_or(|port| check_port(port).is_ok()) {
+        return Ok(text.to_owned());
+    }
+    let help =
+        "write a name or an address, and a port if one follows: www.example.org or \"[2001:db8::1]:8080\"";
+    wrong(format!("{text:?} is not a host"), help)
+}
+
+/// What stands in Server Name Indication: a name without a dot at its end, no address (RFC 6066 3).
+pub(super) fn tls_name(text: &str) -> Read<String> {
+    if text.parse::<IpAddr>().is_ok() {
+        let help = "leave `name` out, or write a name: www.example.org";
+        return wrong(format!("{text} is an address, which TLS asks for by no name (RFC 6066 3)"), help);
+    }
+    if is_host_name(text) {
+        return Ok(text.to_owned());
+    }
+    let help = match text.strip_suffix('.') {
+        Some(name) if is_host_name(name) => format!("write {name}"),
+        _ if !text.is_ascii() => "write it as DNS has it, in ASCII: xn--…".to_owned(),
+        _ => "write a name: www.example.org".to_owned(),
+    };
+    wrong(format!("{text:?} is not a host's name"), help)
+}
+
+/// The rules of RFC 1123 2.1, and underscores, which some names have all the same.
+fn is_host_name(text: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let is_label = |label: &str| {
+        (1..=LABEL_BYTES_MAX).contains(&label.len())
+            && label.chars().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= HOST_NAME_BYTES_MAX && text.split('.').all(is_label)
 }
 
 /// The port of a socket of this node.

@@ -5,7 +5,7 @@ use super::labels::{Name, entries};
 use super::scalars::{
     interface_address, target_label, target_label_value, target_name, target_port, target_weight,
 };
-use super::values::{scalar, take};
+use super::values::{or_usual, scalar, take};
 use crate::policy::diagnostics::{Reporter, Span};
 use crate::policy::yaml::{Node, Value};
 use crate::policy::{Forward, Target, TargetLabels};
@@ -95,10 +95,7 @@ fn target(node: &Node, forward: Option<&Forward>, reporter: &mut Reporter<'_>) -
         (Some(node), _) => scalar(node, "port", target_port, reporter).map(Some),
         (None, _) => Some(None),
     };
-    let weight = match fields.get("weight") {
-        Some(node) => scalar(node, "weight", target_weight, reporter),
-        None => Some(Target::WEIGHT),
-    };
+    let weight = or_usual(&fields, "weight", Target::WEIGHT, target_weight, reporter);
     let labels = match fields.get("labels") {
         Some(node) => labels(node, "labels", reporter),
         None => Some(TargetLabels::new()),

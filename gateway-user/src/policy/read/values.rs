@@ -1,6 +1,6 @@
 //! Values behind keys: single ones, lists, nothing at all.
 
-use super::keys::listed;
+use super::keys::{Fields, listed};
 use super::scalars::Wrong;
 use crate::policy::diagnostics::{Reporter, Span};
 use crate::policy::patch::Change;
@@ -109,6 +109,33 @@ pub(super) fn scalar<T>(
     take(read(text), node.span, reporter)
 }
 
+/// The single value of a key that may be left out.
+pub(super) fn optional<T>(
+    fields: &Fields<'_>,
+    key: &str,
+    read: fn(&str) -> Result<T, Wrong>,
+    reporter: &mut Reporter<'_>,
+) -> Option<Option<T>> {
+    match fields.get(key) {
+        Some(node) => scalar(node, key, read, reporter).map(Some),
+        None => Some(None),
+    }
+}
+
+/// The single value of a key; the usual one where it is left out.
+pub(super) fn or_usual<T>(
+    fields: &Fields<'_>,
+    key: &str,
+    usual: T,
+    read: fn(&str) -> Result<T, Wrong>,
+    reporter: &mut Reporter<'_>,
+) -> Option<T> {
+    match fields.get(key) {
+        Some(node) => scalar(node, key, read, reporter),
+        None => Some(usual),
+    }
+}
+
 /// The text of a single value.
 pub(super) fn text<'n>(node: &'n Node, key: &str, reporter: &mut Reporter<'_>) -> Option<&'n str> {
     if node.is_null() {
@@ -140,7 +167,7 @@ pub(super) fn no_value(key: &str, span: Span, help: &str, reporter: &mut Reporte
 }
 
 /// Joins ranges, in order, that overlap or touch.
-fn merged<T: Copy + Ord + Into<u32>>(ranges: Vec<Range<T>>) -> Vec<Range<T>> {
+pub(super) fn merged<T: Copy + Ord + Into<u32>>(ranges: Vec<Range<T>>) -> Vec<Range<T>> {
     let mut out: Vec<Range<T>> = Vec::with_capacity(ranges.len());
     for range in ranges {
         match out.last_mut() {

@@ -1,5 +1,6 @@
 //! Random policies that keep the model's rules.
 
+use super::health::{any_health, of_pool};
 use super::limits::{any_limit, any_limits, any_syn_cookies};
 use crate::policy::sense::problems;
 use crate::policy::{
@@ -281,14 +282,16 @@ fn pool() -> BoxedStrategy<Pool> {
     let hash = prop::sample::select(vec![HashOver::FiveTuple, HashOver::Source, HashOver::SourceDestination]);
     let target = (any::<bool>(), prop::option::of(1u16..), any::<u16>(), target_labels());
     let targets = prop::collection::btree_map("[A-Za-z][A-Za-z0-9_.-]{0,8}", target, 1..8);
-    let parts = (forward(), hash, mss(), targets);
-    let pool = parts.prop_map(|(forward, hash, mss, targets)| {
+    let parts = (forward(), hash, mss(), any_health(), targets);
+    let pool = parts.prop_map(|(forward, hash, mss, health, targets)| {
         // Each has an address of its own.
         let target = |(tail, (name, (ipv6, port, weight, labels))): (u16, (String, AnyTarget))| {
             let port = port.filter(|_| forward.dnat().is_some());
             (name, Target { port, weight, labels, ..Target::new(address(ipv6, tail)) })
         };
-        Pool { hash, mss, ..Pool::new(forward, (1..).zip(targets).map(target).collect()) }
+        let targets = (1..).zip(targets).map(target).collect();
+        let health = of_pool(health, &forward, &targets);
+        Pool { hash, mss, health, ..Pool::new(forward, targets) }
     });
     // Boxed: as one value all of it is more than a test's stack takes.
     pool.boxed()

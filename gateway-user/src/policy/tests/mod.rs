@@ -3,6 +3,9 @@
 mod edits;
 mod errors;
 mod generate;
+mod health;
+mod health_errors;
+mod health_texts;
 mod label_files;
 mod limit_errors;
 mod limits;

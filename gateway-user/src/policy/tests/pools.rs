@@ -89,7 +89,7 @@ fn what_a_pool_is() {
         ("", "3 web | `pool` has no value | write `ipip`, `gue`, `l2` or `dnat`"),
         (
             "[]",
-            "8 [] | a pool must be a map, not a list | its keys are `forward`, `hash`, `port`, `source`, `ports`, `timeouts`, `affinity`, `mss` and `targets`",
+            "8 [] | a pool must be a map, not a list | its keys are `forward`, `hash`, `port`, `source`, `ports`, `timeouts`, `affinity`, `mss`, `health` and `targets`",
         ),
         (
             &format!("{{{TARGETS}}}"),
