@@ -129,6 +129,12 @@ impl Circuit {
         if self.state() != OPEN || left > terms.most { 0 } else { left }
     }
 
+    /// Units since the target could be tried first.
+    #[must_use]
+    pub const fn tried_for(self, now: u32) -> u32 {
+        now.wrapping_sub(self.time())
+    }
+
     /// How it stands.
     #[inline(always)]
     #[must_use]

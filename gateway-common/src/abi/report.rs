@@ -19,17 +19,20 @@ pub enum EventKind {
     AttackEnds = 4,
     /// A target's circuit opened, since handshakes with it failed.
     TargetEjected = 5,
+    /// Something became of a target: made in user space, no packet tells it.
+    Target = 6,
 }
 
 impl EventKind {
     /// All kinds, by code.
-    pub const ALL: [EventKind; 6] = [
+    pub const ALL: [EventKind; 7] = [
         EventKind::Packet,
         EventKind::Limit,
         EventKind::Ban,
         EventKind::AttackBegins,
         EventKind::AttackEnds,
         EventKind::TargetEjected,
+        EventKind::Target,
     ];
 
     /// The name in events and output.
@@ -42,6 +45,7 @@ impl EventKind {
             EventKind::AttackBegins => "attack_begins",
             EventKind::AttackEnds => "attack_ends",
             EventKind::TargetEjected => "target_ejected",
+            EventKind::Target => "target",
         }
     }
 

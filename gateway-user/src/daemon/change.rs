@@ -18,7 +18,7 @@ use crate::api::types::{ApplyReport, CheckReport, DiffReport, Timing};
 use crate::compile::{Image, LabelTable, PoolTables, Surroundings, compile};
 use crate::dataplane::source_addresses;
 use crate::policy::{self, Policy};
-use crate::store::{NewSlots, PolicyRecord, Used};
+use crate::store::{NewSlots, PolicyRecord, TargetChanges, Used};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -204,7 +204,7 @@ impl Governor {
         timing: &mut Timing,
     ) -> Result<Compiled, GovernError> {
         let start = Instant::now();
-        let changes = targets::of_policy(changes, &document.policy);
+        let changes = targets::of_policy(&self.with_health(changes), &document.policy);
         let policy = &*targets::weighed(&document.policy, &changes);
         let numbered = Numbered::of(policy);
         let used = Used {
@@ -239,6 +239,15 @@ impl Governor {
         let image = compile(policy, &surroundings).map_err(GovernError::Compile)?;
         timing.compile_us = micros(start);
         Ok(Compiled { image, new_slots, labels, live_sets, changes })
+    }
+
+    /// Changes of targets with those among them that fail now.
+    fn with_health(&self, changes: &Changes) -> Changes {
+        let out = self.health().out();
+        if out == changes.out {
+            return Arc::clone(changes);
+        }
+        Arc::new(TargetChanges { out, ..TargetChanges::clone(changes) })
     }
 
     /// The sets of labels of this policy that live members give to one source.

@@ -1,11 +1,12 @@
 //! Recent packet events, and those who follow them.
 
+use super::clock::monotonic_now_ns;
 use crate::dataplane::Readers;
 use gateway_common::abi::{EventKind, PacketEvent};
 use gateway_common::image::MAX_LIMITS;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 
 /// Sampled packets kept for `GET /v1/events`, and as many alerts beside them.
@@ -14,7 +15,7 @@ pub const RECENT_MAX: usize = 10_000;
 const FOLLOWER_BACKLOG: usize = 8192;
 
 /// An event with what is known only when it is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Seen {
     /// As the kernel reported it.
     pub event: PacketEvent,
@@ -22,6 +23,8 @@ pub struct Seen {
     pub slot: u8,
     /// Of a limit: packets that it has refused since its event before.
     pub refused_since: u64,
+    /// Of a target or a pool: which, and what became of it. No packet told that.
+    pub told: Option<Arc<(Arc<str>, String)>>,
 }
 
 impl Seen {
@@ -93,10 +96,17 @@ impl EventLog {
             if recent.len() == RECENT_MAX {
                 recent.pop_front();
             }
-            recent.push_back(*seen);
+            recent.push_back(seen.clone());
             // Without followers there is nobody to tell.
-            let _ = self.followers.send(*seen);
+            let _ = self.followers.send(seen.clone());
         }
+    }
+
+    /// Adds what became of a target or a pool.
+    pub fn add_told(&self, subject: Arc<str>, text: String) {
+        let kind = EventKind::Target as u8;
+        let event = PacketEvent { time_ns: monotonic_now_ns(), kind, ..PacketEvent::default() };
+        self.add(&[Seen { event, slot: 0, refused_since: 0, told: Some(Arc::new((subject, text))) }]);
     }
 
     /// The newest events, or the newest alerts alone, the oldest of them first.
@@ -104,7 +114,7 @@ impl EventLog {
     pub fn newest(&self, limit: usize, alerts_only: bool) -> Vec<Seen> {
         let newest = |recent: &Mutex<VecDeque<Seen>>| -> Vec<Seen> {
             let recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
-            recent.iter().skip(recent.len().saturating_sub(limit)).copied().collect()
+            recent.iter().skip(recent.len().saturating_sub(limit)).cloned().collect()
         };
         let mut events = newest(&self.alerts);
         if !alerts_only {
@@ -143,7 +153,7 @@ mod tests {
         let mut follower = log.follow();
         let seen = |n: u32| {
             let event = PacketEvent { length: n, time_ns: n.into(), ..PacketEvent::default() };
-            Seen { event, slot: 1, refused_since: 0 }
+            Seen { event, slot: 1, refused_since: 0, told: None }
         };
         let events: Vec<Seen> = (0..RECENT_MAX as u32 + 5).map(seen).collect();
         log.add(&events);
@@ -165,6 +175,7 @@ mod tests {
             event: PacketEvent { time_ns, kind: kind as u8, ..PacketEvent::default() },
             slot: 1,
             refused_since: 0,
+            told: None,
         };
         log.add(&[seen(1, EventKind::Ban)]);
         let packets: Vec<Seen> = (2..RECENT_MAX as u64 + 100).map(|n| seen(n, EventKind::Packet)).collect();

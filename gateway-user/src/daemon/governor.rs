@@ -5,6 +5,7 @@
 
 use super::clock::{monotonic_now_ns, unix_now};
 use super::events::EventLog;
+use super::health::Book;
 use super::interfaces::InterfaceState;
 use super::limits::LiveLimits;
 use super::live::Live;
@@ -17,7 +18,7 @@ use crate::store::{Candidate, Slots, Store};
 use crate::talkers::Talkers;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// What the daemon is to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,9 @@ pub struct Governor {
     notices: RwLock<BTreeMap<String, String>>,
     flows: Mutex<Table>,
     talkers: Mutex<Talkers>,
+    health: Mutex<Book>,
+    /// A circuit opened by itself.
+    pub(super) health_news: Notify,
     /// Of a generation.
     limits: Mutex<Option<(u32, Arc<LiveLimits>)>>,
     pub(super) events: EventLog,
@@ -87,6 +91,8 @@ impl Governor {
             notices: RwLock::new(BTreeMap::new()),
             flows: Mutex::new(Table::new(config.flow_table_entries)),
             talkers: Mutex::new(talkers),
+            health: Mutex::default(),
+            health_news: Notify::new(),
             limits: Mutex::new(None),
             events: EventLog::default(),
             course: watch::Sender::new(Course::Govern),
@@ -135,6 +141,11 @@ impl Governor {
 
     pub(super) fn flows(&self) -> &Mutex<Table> {
         &self.flows
+    }
+
+    /// The health of the live policy's targets. Who holds it asks for no other lock.
+    pub(super) fn health(&self) -> MutexGuard<'_, Book> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn talkers(&self) -> &Mutex<Talkers> {

@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod golive;
 mod governor;
+mod health;
 mod interfaces;
 mod label_files;
 mod label_view;

@@ -3,13 +3,14 @@
 use super::GovernError;
 use super::clock::{Calendar, unix_now};
 use super::governor::{Governor, Writer};
+use super::health;
 use super::live::{Document, Live};
 use super::pools::policy_of;
 use crate::api::types::{PoolInfo, SetTargetState, TargetCondition};
 use crate::compile::{target_name, target_names};
 use crate::policy::{Policy, Pool, Target};
 use crate::store::{Drain, NewSlots, TargetChanges};
-use gateway_common::abi::{TARGET_DRAINS, TARGET_KNOWN, TargetState};
+use gateway_common::abi::{TARGET_DRAINS, TARGET_KNOWN, TARGET_MEASURED, TargetState};
 use gateway_common::packet::address_of;
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -36,10 +37,11 @@ pub(super) fn of_policy(changes: &Changes, policy: &Policy) -> Changes {
         pool.is_some_and(|pool| pool.forward.dnat().is_some())
     };
     mine.drains.retain(|name, _| names.contains(name) && tracks(name));
+    mine.out.retain(|name| names.contains(name));
     Arc::new(mine)
 }
 
-/// A policy whose targets have the weights that hold; of those that drain 0.
+/// A policy whose targets have the weights that hold; of those that drain, or fail, 0.
 pub(super) fn weighed<'p>(policy: &'p Policy, changes: &Changes) -> Cow<'p, Policy> {
     if changes.is_empty() {
         return Cow::Borrowed(policy);
@@ -48,7 +50,7 @@ pub(super) fn weighed<'p>(policy: &'p Policy, changes: &Changes) -> Cow<'p, Poli
     for (pool, of) in &mut policy.pools {
         for (name, target) in &mut of.targets {
             let name = target_name(pool, name);
-            if changes.drains.contains_key(&name) {
+            if changes.drains.contains_key(&name) || changes.out.contains(&name) {
                 target.weight = 0;
             } else if let Some(weight) = changes.weights.get(&name) {
                 target.weight = *weight;
@@ -92,8 +94,9 @@ fn states(
 ) -> Vec<(u32, TargetState)> {
     let mut states = Vec::new();
     let translating = policy.pools.iter().filter(|(_, pool)| pool.forward.dnat().is_some());
-    for (name, target) in translating.flat_map(|(pool, of)| {
-        of.targets.iter().map(move |(target, of_target)| (target_name(pool, target), of_target))
+    for (name, target, measured) in translating.flat_map(|(pool, of)| {
+        let measured = of.health.is_some();
+        of.targets.iter().map(move |(target, of_target)| (target_name(pool, target), of_target, measured))
     }) {
         let Some(slot) = slot(&name) else { continue };
         let drain = changes.drains.get(&name);
@@ -105,7 +108,9 @@ fn states(
         let state = TargetState {
             address: address_of(target.address),
             ends_at_ns: end_ms.map_or(0, end_ns),
-            flags: TARGET_KNOWN | if drains { TARGET_DRAINS } else { 0 },
+            flags: TARGET_KNOWN
+                | if drains { TARGET_DRAINS } else { 0 }
+                | if measured { TARGET_MEASURED } else { 0 },
             port: target.port.unwrap_or(0).into(),
         };
         states.push((slot, state));
@@ -126,12 +131,25 @@ impl Governor {
         states(&document.policy, changes, &Calendar::now(), slot)
     }
 
+    /// Has the health of this policy's targets looked after: on what terms the kernel does its part.
+    fn follow_policy(&self, policy: &Policy, changes: &TargetChanges) -> health::Terms {
+        let slots = self.slots();
+        let slot = |name: &str| slots.target(name);
+        let mut book = self.health();
+        book.follow(policy, changes, &self.readers, slot, health::Now::of(self));
+        health::terms(policy, |pool| book.panics(pool), slot)
+    }
+
     /// Tells the data plane of the live policy's targets, and that there are no others.
     pub(super) fn tell_target_states(&self, writer: &mut Writer) {
         let Some(live) = self.live() else { return };
         let Some(document) = &live.document else { return };
         let states = self.target_states(document, &live.changes, &NewSlots::default());
-        let told = writer.dataplane().and_then(|dataplane| Ok(dataplane.set_target_states(&states)?));
+        let terms = self.follow_policy(&document.policy, &live.changes);
+        let told = writer.dataplane().and_then(|dataplane| {
+            dataplane.set_target_states(&states)?;
+            Ok(dataplane.set_health(&terms.targets, &terms.groups)?)
+        });
         if let Err(error) = told {
             self.notice("targets", format!("the kernel could not be told of all targets: {error}"));
         }
@@ -171,6 +189,7 @@ impl Governor {
             if asked.state == TargetCondition::Taking {
                 changes.weights.remove(name);
                 changes.drains.remove(name);
+                self.health().enable(pool, target, &self.readers, health::Now::of(self));
                 return Ok(());
             }
             if !tracks && drains {
@@ -237,6 +256,7 @@ pools:
         Arc::new(TargetChanges {
             weights: [("tun/a".to_owned(), 7), ("nat/gone".to_owned(), 1)].into(),
             drains: [("nat/a".to_owned(), drain(Some(5))), ("tun/a".to_owned(), drain(None))].into(),
+            out: Default::default(),
         })
     }
 

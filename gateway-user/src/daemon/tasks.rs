@@ -90,11 +90,17 @@ pub async fn read_events(governor: Arc<Governor>, mut ring: EventRing) {
                 sleep(FAILURE_PAUSE).await;
             }
         }
+        // What becomes of targets is told with its reason, by whoever looks after them.
+        let before = batch.len();
+        batch.retain(|event| event.kind != EventKind::TargetEjected as u8);
+        if batch.len() != before {
+            governor.health_news.notify_one();
+        }
         seen.extend(batch.drain(..).map(|event| {
             let slot = governor.readers.slot_of(event.ifindex);
             let refused_since =
                 if event.limit == 0 { 0 } else { refusals.since(&governor.readers, event.limit) };
-            Seen { event, slot, refused_since }
+            Seen { event, slot, refused_since, told: None }
         }));
         seen.iter().filter(|seen| seen.is_alert()).for_each(|seen| log.write(&governor, seen));
         governor.events.add(&seen);
@@ -144,7 +150,7 @@ impl AlertLog {
                 tracing::info!(limit, route, "under attack: SYN cookies are asked for");
             }
             EventKind::AttackEnds => tracing::info!(limit, route, "the attack is over"),
-            EventKind::Packet | EventKind::TargetEjected => {}
+            EventKind::Packet | EventKind::TargetEjected | EventKind::Target => {}
         }
     }
 }

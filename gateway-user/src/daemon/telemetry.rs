@@ -167,7 +167,9 @@ impl Governor {
         };
         Event {
             kind: seen.kind().name().to_owned(),
-            limit: seen.is_alert().then(|| self.limit_name(event.limit)),
+            limit: (seen.is_alert() && seen.told.is_none()).then(|| self.limit_name(event.limit)),
+            target: seen.told.as_ref().map(|told| told.0.to_string()),
+            change: seen.told.as_ref().map(|told| told.1.clone()),
             refused: (seen.kind() == EventKind::Limit).then_some(seen.refused_since),
             time_unix_ns: calendar.unix_ns(event.time_ns),
             interface: self.interface_name(seen.slot),

@@ -1,7 +1,7 @@
 //! What is changed of a policy's targets, live.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What holds of targets in the place of what the policy says, by name (`web/v1`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,13 +12,16 @@ pub struct TargetChanges {
     /// Those that take no new connections; of pools that translate.
     #[serde(default)]
     pub drains: BTreeMap<String, Drain>,
+    /// Those that take nothing, since their checks fail.
+    #[serde(default)]
+    pub out: BTreeSet<String>,
 }
 
 impl TargetChanges {
     /// Whether all is as the policy says.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.weights.is_empty() && self.drains.is_empty()
+        self.weights.is_empty() && self.drains.is_empty() && self.out.is_empty()
     }
 }
 

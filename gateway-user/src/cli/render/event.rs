@@ -1,12 +1,15 @@
-//! Sampled packets, one a line.
+//! Sampled packets, alerts and changes of targets, one a line.
 
 use super::super::units::{grouped, mark, time_of_day_us};
 use super::{endpoint, protocol, verdict};
 use crate::api::types::Event;
 
-/// One line: when, where, what was decided by which route, and the packet.
+/// One line: when, where, what was decided by which route, and the packet; or what became of a target.
 #[must_use]
 pub fn line(event: &Event, wide: bool) -> String {
+    if let (Some(target), Some(change)) = (&event.target, &event.change) {
+        return format!("{} target {target} {change}\n", time_of_day_us(event.time_unix_ns));
+    }
     let mut text = format!(
         "{} {} {} {} {}",
         time_of_day_us(event.time_unix_ns),
@@ -66,6 +69,8 @@ mod tests {
         Event {
             kind: "packet".into(),
             limit: None,
+            target: None,
+            change: None,
             refused: None,
             time_unix_ns: 1_795_237_822_123_456_789,
             interface: "eth0".into(),

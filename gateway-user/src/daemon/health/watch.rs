@@ -1,0 +1,149 @@
+//! The task that looks after targets: asks them, hears of their circuits, and makes the policy's tables follow.
+
+use super::book::{Now, Told};
+use crate::daemon::clock::unix_now;
+use crate::daemon::governor::Governor;
+use crate::daemon::tasks::blocking;
+use crate::policy::{CheckKind, Policy};
+use crate::probe::{IcmpSockets, Probe, Prober, Report};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+/// How often circuits are looked at; the kernel's events are heard at once.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Tables follow the first news at once, and what comes soon after it together.
+const TABLES_EVERY: Duration = Duration::from_millis(250);
+/// Subjects of notices.
+const SUBJECT: &str = "checks";
+const TABLES: &str = "health";
+/// Reports taken at once.
+const BATCH: usize = 1_024;
+
+/// Looks after the targets of the live policy, whichever it is.
+pub(in crate::daemon) async fn look_after(governor: Arc<Governor>, icmp: Option<IcmpSockets>) {
+    let (mut prober, mut reports) = match Prober::new(icmp) {
+        Ok(made) => made,
+        Err(error) => return governor.notice(SUBJECT, format!("targets cannot be checked: {error}")),
+    };
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut asked = 0;
+    let mut tables_at = Instant::now();
+    loop {
+        batch.clear();
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = governor.health_news.notified() => {}
+            count = reports.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    return governor.notice(SUBJECT, "targets are not checked any more".to_owned());
+                }
+            }
+        }
+        let generation = governor.generation();
+        if generation != asked {
+            asked = generation;
+            prober.set(governor.probes().into_iter());
+        }
+        governor.hear(&mut batch);
+        if governor.tables_are_behind() {
+            sleep_until(tables_at).await;
+            tables_at = Instant::now() + TABLES_EVERY;
+            drain(&mut reports, &governor).await;
+            blocking(&governor, Governor::follow_health).await;
+        }
+    }
+}
+
+/// Hears what came meanwhile, so that the tables are built for it too.
+async fn drain(reports: &mut Receiver<Report>, governor: &Governor) {
+    let mut batch = Vec::new();
+    if timeout(Duration::ZERO, reports.recv_many(&mut batch, BATCH)).await.is_ok() {
+        governor.hear(&mut batch);
+    }
+}
+
+impl Now {
+    pub(in crate::daemon) fn of(governor: &Governor) -> Now {
+        Now { circuit: governor.readers.circuit_now(), unix_ms: unix_now().as_millis() as u64 }
+    }
+}
+
+impl Governor {
+    /// Takes reports of checks into account, looks at all circuits, and tells what is new.
+    fn hear(&self, reports: &mut Vec<Report>) {
+        let now = Now::of(self);
+        let mut told = Vec::new();
+        {
+            let mut book = self.health();
+            for report in reports.drain(..) {
+                let key = &report.probe.key;
+                if let Err(failure) = &report.outcome
+                    && failure.is_local()
+                {
+                    // That says nothing of the target.
+                    self.notice(SUBJECT, format!("`{key}` cannot be checked: {failure}"));
+                    continue;
+                }
+                let outcome = report.outcome.map_err(|failure| failure.to_string());
+                told.extend(book.checked(key, outcome, &self.readers, now));
+            }
+            told.extend(book.look(&self.readers, now));
+        }
+        for Told { subject, text, bad } in told {
+            if bad {
+                tracing::warn!(target = &*subject, "{text}");
+            } else {
+                tracing::info!(target = &*subject, "{text}");
+            }
+            self.events.add_told(subject, text);
+        }
+    }
+
+    /// What is to be asked of the live policy's targets.
+    fn probes(&self) -> Vec<Probe> {
+        let Some(live) = self.live() else { return Vec::new() };
+        let Some(document) = &live.document else { return Vec::new() };
+        let book = self.health();
+        let probe = |(key, check): (&Arc<str>, &crate::policy::Check)| {
+            let address = address(&document.policy, key, &check.kind)?;
+            Some(Probe { key: Arc::clone(key), address, check: check.clone() })
+        };
+        book.checks().filter_map(probe).collect()
+    }
+
+    /// Whether the live tables are for other targets than those that take packets.
+    fn tables_are_behind(&self) -> bool {
+        self.live().is_some_and(|live| live.document.is_some() && live.changes.out != self.health().out())
+    }
+
+    /// Makes the live tables follow the health of their targets.
+    fn follow_health(&self) {
+        let mut writer = self.writer();
+        let Some(live) = self.live() else { return };
+        if live.changes.out == self.health().out() {
+            return;
+        }
+        match self.compile_again(&mut writer, &live) {
+            Ok(()) => self.clear_notice(TABLES),
+            Err(error) => self.notice(TABLES, format!("pools' tables could not follow their targets: {error}")),
+        }
+    }
+}
+
+/// Where a target is asked.
+fn address(policy: &Policy, name: &str, kind: &CheckKind) -> Option<SocketAddr> {
+    let (pool, target) = name.split_once('/')?;
+    let target = policy.pools.get(pool)?.targets.get(target)?;
+    let port = match kind {
+        CheckKind::Tcp { port } | CheckKind::Tls { port, .. } | CheckKind::Http { port, .. } => {
+            port.or(target.port)?
+        }
+        CheckKind::Icmp => 0,
+    };
+    Some(SocketAddr::new(target.address, port))
+}
