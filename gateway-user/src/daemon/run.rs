@@ -3,10 +3,11 @@
 use super::config::LIVE_MEMBERS_A_LINE;
 use super::governor::{Course, Governor};
 use super::start::settle_candidate;
-use super::{Config, RunError, rights, tasks};
+use super::{Config, RunError, health, rights, tasks};
 use crate::api;
 use crate::dataplane::{Dataplane, KernelLog, LinkWatcher, Options};
 use crate::metrics;
+use crate::probe::IcmpSockets;
 use crate::store::{Store, Used};
 use gateway_common::abi::{
     CONNECTION_WAYS, COUNTER_FIRST_ROUTE, KEYED_WAYS, LimitCount, ROUTE_COUNTERS, TRACK_WAYS, TargetCount,
@@ -55,13 +56,16 @@ pub fn run(config: Config) -> Result<(), RunError> {
         }
         return Err(error);
     }
+    // A raw socket takes a right that is given up.
+    let icmp =
+        IcmpSockets::open().map_err(|error| tracing::warn!(%error, "targets cannot be checked by ICMP")).ok();
     rights::drop_rights()?;
     let failed = |what| move |source| RunError::Os { what, source };
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(failed("cannot start the daemon's threads"))?;
-    let result = runtime.block_on(serve(&governor, socket, metrics));
+    let result = runtime.block_on(serve(&governor, socket, metrics, icmp));
     shut_down(runtime);
     result
 }
@@ -140,9 +144,10 @@ async fn serve(
     governor: &Arc<Governor>,
     socket: api::ControlSocket,
     metrics: Option<TcpListener>,
+    icmp: Option<IcmpSockets>,
 ) -> Result<(), RunError> {
     let mut signals = Signals::new()?;
-    let background = start_tasks(governor)?;
+    let background = start_tasks(governor, icmp)?;
     let path = governor.config.socket.clone();
     let listener = api::ControlListener::new(socket)
         .map_err(|error| RunError::Socket { path: path.clone(), reason: error.to_string() })?;
@@ -179,7 +184,7 @@ fn start_metrics(governor: &Arc<Governor>, listener: TcpListener) -> Result<Join
     Ok(tokio::spawn(metrics::serve(Arc::clone(governor), listener)))
 }
 
-fn start_tasks(governor: &Arc<Governor>) -> Result<Vec<JoinHandle<()>>, RunError> {
+fn start_tasks(governor: &Arc<Governor>, icmp: Option<IcmpSockets>) -> Result<Vec<JoinHandle<()>>, RunError> {
     let (flows, events, kernel_log) = {
         let mut writer = governor.writer();
         let Some(dataplane) = writer.dataplane.as_mut() else { return Ok(Vec::new()) };
@@ -192,6 +197,7 @@ fn start_tasks(governor: &Arc<Governor>) -> Result<Vec<JoinHandle<()>>, RunError
         tokio::spawn(tasks::turn_talkers(Arc::clone(governor))),
         tokio::spawn(tasks::sweep_members(Arc::clone(governor))),
         tokio::spawn(tasks::build_tables(Arc::clone(governor))),
+        tokio::spawn(health::look_after(Arc::clone(governor), icmp)),
         tokio::spawn(tasks::watch_links(Arc::clone(governor), LinkWatcher::new()?)),
     ];
     tasks.extend(kernel_log.map(|log| tokio::spawn(carry_log(log))));

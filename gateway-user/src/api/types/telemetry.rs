@@ -142,7 +142,8 @@ pub struct EventList {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// `packet`; of alerts `limit` (something went over it, told once a second at most), `ban` (of the
-    /// packet's key), `attack_begins` and `attack_ends` (SYN cookies are asked for).
+    /// packet's key), `attack_begins` and `attack_ends` (SYN cookies are asked for); `target`: something became of a
+    /// target or a pool, which no packet tells.
     #[serde(default = "packet_kind")]
     pub kind: String,
     /// The limit that an alert is about.
@@ -151,6 +152,12 @@ pub struct Event {
     /// Packets that this limit has refused since its alert before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<u64>,
+    /// The target, or the pool, that something became of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What became of it, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
     /// When it was judged.
     pub time_unix_ns: u64,
     /// Arrived on.

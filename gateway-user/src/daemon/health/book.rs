@@ -148,7 +148,9 @@ impl Book {
 
     /// Somebody wants the target to be used: its circuit closes, and its checks must fail anew.
     pub fn enable(&mut self, pool: &str, target: &str, readers: &Readers, now: Now) {
-        let Some(watched) = self.pools.get_mut(pool).and_then(|pool| pool.targets.get_mut(target)) else { return };
+        let Some(watched) = self.pools.get_mut(pool).and_then(|pool| pool.targets.get_mut(target)) else {
+            return;
+        };
         (watched.good, watched.bad, watched.passes) = (0, 0, None);
         readers.change_circuit(watched.slot, |_, _| Circuit::default());
         watched.stands(Standing::Closed, "enabled by hand".to_owned(), now);
@@ -249,7 +251,13 @@ impl Watched {
                 } else {
                     let news = self.passes.replace(true) == Some(false);
                     readers.change_circuit(self.slot, |circuit, _| circuit.released());
-                    news.then(|| format!("up: {} answered {} times in a row, last in {took:.1?}", check.kind.name(), self.good))
+                    news.then(|| {
+                        format!(
+                            "up: {} answered {} times in a row, last in {took:.1?}",
+                            check.kind.name(),
+                            self.good
+                        )
+                    })
                 }
             }
             Err(reason) => {
@@ -260,7 +268,9 @@ impl Watched {
                     // Again and again, so that its time does not run out should the daemon end.
                     let news = self.passes.replace(false) != Some(false);
                     readers.change_circuit(self.slot, |circuit, terms| circuit.held(now.circuit, terms));
-                    news.then(|| format!("down: {}: {reason}, {} times in a row", check.kind.name(), self.bad))
+                    news.then(|| {
+                        format!("down: {}: {reason}, {} times in a row", check.kind.name(), self.bad)
+                    })
                 }
             }
         };

@@ -76,13 +76,25 @@ pools:
 ",
         )
         .unwrap();
-        let slot = |name: &str| ["web/c", "web/a", "plain/a", "web/b"].iter().position(|known| *known == name);
+        let slot =
+            |name: &str| ["web/c", "web/a", "plain/a", "web/b"].iter().position(|known| *known == name);
         let terms = terms(&policy, |pool| pool == "web", |name| slot(name).map(|slot| slot as u32 + 5));
         assert_eq!(terms.groups, [(5, HealthGroup { ejected: 0, most: 1, panic: 1 })]);
         let slots: Vec<u32> = terms.targets.iter().map(|(slot, _)| *slot).collect();
         assert_eq!(slots, [6, 8, 5]);
-        let TargetHealth { window, base, most, slow_start, failures, ratio, rise, connections, trial, group, .. } =
-            terms.targets[0].1;
+        let TargetHealth {
+            window,
+            base,
+            most,
+            slow_start,
+            failures,
+            ratio,
+            rise,
+            connections,
+            trial,
+            group,
+            ..
+        } = terms.targets[0].1;
         assert_eq!((window, base, most, slow_start), (1_908, 954, 7_630, 0));
         assert_eq!((failures, ratio, rise, connections, trial, group), (7, 20, 4, 9, WHOLE / 2, 5));
     }

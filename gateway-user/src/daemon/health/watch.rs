@@ -130,7 +130,9 @@ impl Governor {
         }
         match self.compile_again(&mut writer, &live) {
             Ok(()) => self.clear_notice(TABLES),
-            Err(error) => self.notice(TABLES, format!("pools' tables could not follow their targets: {error}")),
+            Err(error) => {
+                self.notice(TABLES, format!("pools' tables could not follow their targets: {error}"))
+            }
         }
     }
 }
