@@ -24,6 +24,7 @@ mod combinations;
 mod dimension;
 mod error;
 mod hashing;
+mod health;
 mod image;
 mod intervals;
 mod label_sets;
@@ -42,6 +43,7 @@ mod tests;
 
 pub use dimension::Dimension;
 pub use error::{CompileError, Problem};
+pub use health::{HealthTerms, health_terms};
 pub use image::{Image, SECTIONS, Section, Summary};
 pub use label_sets::label_set_key;
 pub use labels::{LabelTable, MAX_LABEL_SETS};

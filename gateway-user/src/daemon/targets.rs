@@ -7,7 +7,7 @@ use super::health;
 use super::live::{Document, Live};
 use super::pools::policy_of;
 use crate::api::types::{PoolInfo, SetTargetState, TargetCondition};
-use crate::compile::{target_name, target_names};
+use crate::compile::{HealthTerms, health_terms, target_name, target_names};
 use crate::policy::{Policy, Pool, Target};
 use crate::store::{Drain, NewSlots, TargetChanges};
 use gateway_common::abi::{TARGET_DRAINS, TARGET_KNOWN, TARGET_MEASURED, TargetState};
@@ -132,12 +132,12 @@ impl Governor {
     }
 
     /// Has the health of this policy's targets looked after: on what terms the kernel does its part.
-    fn follow_policy(&self, policy: &Policy, changes: &TargetChanges) -> health::Terms {
+    fn follow_policy(&self, policy: &Policy, changes: &TargetChanges) -> HealthTerms {
         let slots = self.slots();
         let slot = |name: &str| slots.target(name);
         let mut book = self.health();
         book.follow(policy, changes, &self.readers, slot, health::Now::of(self));
-        health::terms(policy, |pool| book.panics(pool), slot)
+        health_terms(policy, |pool| book.panics(pool), slot)
     }
 
     /// Tells the data plane of the live policy's targets, and that there are no others.

@@ -7,9 +7,7 @@
 //! drains or its checks fail; and of that the share that its circuit leaves it.
 
 mod book;
-mod terms;
 mod watch;
 
 pub(in crate::daemon) use book::{Book, Now};
-pub(in crate::daemon) use terms::{Terms, terms};
 pub(in crate::daemon) use watch::look_after;

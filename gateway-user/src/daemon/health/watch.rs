@@ -34,10 +34,9 @@ pub(in crate::daemon) async fn look_after(governor: Arc<Governor>, icmp: Option<
     let mut asked = 0;
     let mut tables_at = Instant::now();
     loop {
-        batch.clear();
         tokio::select! {
-            _ = ticks.tick() => {}
-            () = governor.health_news.notified() => {}
+            _ = ticks.tick() => governor.look_at_circuits(),
+            () = governor.health_news.notified() => governor.look_at_circuits(),
             count = reports.recv_many(&mut batch, BATCH) => {
                 if count == 0 {
                     return governor.notice(SUBJECT, "targets are not checked any more".to_owned());
@@ -74,7 +73,7 @@ impl Now {
 }
 
 impl Governor {
-    /// Takes reports of checks into account, looks at all circuits, and tells what is new.
+    /// Takes reports of checks into account, and tells what is new.
     fn hear(&self, reports: &mut Vec<Report>) {
         let now = Now::of(self);
         let mut told = Vec::new();
@@ -92,8 +91,17 @@ impl Governor {
                 let outcome = report.outcome.map_err(|failure| failure.to_string());
                 told.extend(book.checked(key, outcome, &self.readers, now));
             }
-            told.extend(book.look(&self.readers, now));
         }
+        self.tell(told);
+    }
+
+    /// Looks at all circuits, and tells what is new.
+    fn look_at_circuits(&self) {
+        let told = self.health().look(&self.readers, Now::of(self));
+        self.tell(told);
+    }
+
+    fn tell(&self, told: Vec<Told>) {
         for Told { subject, text, bad } in told {
             if bad {
                 tracing::warn!(target = &*subject, "{text}");

@@ -1,25 +1,29 @@
-//! On what terms circuits open: a policy's words in the kernel's.
+//! Targets' health → on what terms the kernel opens their circuits.
 
-use crate::compile::target_name;
+use super::target_name;
 use crate::policy::{Check, Health, Policy};
 use gateway_common::abi::{HealthGroup, TargetHealth};
 use gateway_common::health::{UNIT_SHIFT, WHOLE};
 use std::time::Duration;
 
 /// What the kernel is told of a policy's targets, by slot, and of each pool's together, by the lowest slot among them.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::daemon) struct Terms {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HealthTerms {
+    /// Of each target; only the words that user space writes mean anything.
     pub targets: Vec<(u32, TargetHealth)>,
+    /// Of each pool's targets together.
     pub groups: Vec<(u32, HealthGroup)>,
 }
 
-/// The terms of a policy's pools whose health is looked after. `panics` are pools of which all targets are used.
-pub(in crate::daemon) fn terms(
+/// The terms of a policy's pools whose health is looked after. `panics` says of which pools all targets are used, `slot`
+/// which slot a target has ([`target_name`]).
+#[must_use]
+pub fn health_terms(
     policy: &Policy,
     panics: impl Fn(&str) -> bool,
     slot: impl Fn(&str) -> Option<u32>,
-) -> Terms {
-    let mut terms = Terms::default();
+) -> HealthTerms {
+    let mut terms = HealthTerms::default();
     for (name, pool) in &policy.pools {
         let Some(health) = &pool.health else { continue };
         let slots: Vec<u32> =
@@ -78,7 +82,8 @@ pools:
         .unwrap();
         let slot =
             |name: &str| ["web/c", "web/a", "plain/a", "web/b"].iter().position(|known| *known == name);
-        let terms = terms(&policy, |pool| pool == "web", |name| slot(name).map(|slot| slot as u32 + 5));
+        let terms =
+            health_terms(&policy, |pool| pool == "web", |name| slot(name).map(|slot| slot as u32 + 5));
         assert_eq!(terms.groups, [(5, HealthGroup { ejected: 0, most: 1, panic: 1 })]);
         let slots: Vec<u32> = terms.targets.iter().map(|(slot, _)| *slot).collect();
         assert_eq!(slots, [6, 8, 5]);
