@@ -9,5 +9,6 @@ pub mod dataplane;
 pub mod flows;
 pub mod metrics;
 pub mod policy;
+pub mod probe;
 pub mod store;
 pub mod talkers;
