@@ -15,7 +15,8 @@ use tokio_rustls::rustls::ClientConfig;
 /// What all probes ask with.
 #[derive(Debug)]
 pub(super) struct Means {
-    connections: Semaphore,
+    /// One for each connection that may be open at once.
+    pub(super) connections: Semaphore,
     tls: Arc<ClientConfig>,
     pinger: Option<Pinger>,
 }
@@ -40,7 +41,7 @@ impl Means {
 
     /// Asks once; how long the answer took.
     pub(super) async fn ask(&self, probe: &Probe, begun: Instant) -> Result<Duration, Failure> {
-        let patience = Patience { begun, timeout: probe.check.timeout };
+        let patience = Patience::new(begun, probe.check.timeout);
         // On the heap, each of them: they need up to some kilobytes, which the task of a probe is not to hold between
         // two questions.
         match &probe.check.kind {
@@ -69,6 +70,10 @@ pub(super) struct Patience {
 }
 
 impl Patience {
+    pub(super) fn new(begun: Instant, timeout: Duration) -> Patience {
+        Patience { begun, timeout }
+    }
+
     /// Waits for what a stage comes to, or for the end of the probe's time.
     pub(super) async fn with<T>(&self, stage: Stage, coming: impl Future<Output = T>) -> Result<T, Failure> {
         let end = self.begun + self.timeout;

@@ -193,7 +193,8 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv4Addr;
+    use std::io::Read;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     #[test]
     fn a_reply_counts_once_and_only_as_it_was_asked() {
@@ -226,5 +227,20 @@ mod tests {
         let (place, wait) = waiting.enter(IpAddr::V4(Ipv4Addr::LOCALHOST), echo);
         drop((place, wait));
         assert!(waiting.lock().is_empty());
+    }
+
+    /// An echo request to loopback comes back to raw sockets itself, before its reply does.
+    #[tokio::test]
+    async fn the_sockets_take_no_requests_and_no_replies_to_others() {
+        let idle = IcmpSockets::open().unwrap();
+        let pinger = Pinger::new(IcmpSockets::open().unwrap()).unwrap();
+        let patience = Patience::new(Instant::now(), Duration::from_secs(60));
+        for (address, socket) in
+            [(IpAddr::V4(Ipv4Addr::LOCALHOST), idle.v4), (IpAddr::V6(Ipv6Addr::LOCALHOST), idle.v6)]
+        {
+            pinger.ask(address, &patience).await.unwrap();
+            let taken = socket.unwrap().read(&mut [0; DATAGRAM_LEN_MAX]);
+            assert_eq!(taken.map_err(|error| error.kind()), Err(io::ErrorKind::WouldBlock), "{address}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Asks targets from this node whether they serve: TCP connections, TLS handshakes, HTTP requests and ICMP echoes,
 //! again and again, thousands at once. It only asks and tells; what follows from the answers is for who reads them.
 //!
-//! Each probe is a task of its own, which sleeps on the runtime's timer wheel between its questions. A wheel takes and
-//! fires a timer at a cost that does not grow with their number, which a heap's does, and nothing is shared that has to
-//! be locked. An idle task holds little, since what TLS and HTTP need is on the heap for as long as they are asked.
+//! Each probe is a task of its own, which sleeps on the runtime's timer wheel between its questions. One task with a
+//! heap of due times, which begins a task for each question, was measured beside it: at 5,000 TCP probes each second
+//! both took a quarter of a core, most of it in the system calls of the connections, beside which no way to keep time
+//! counts. So the way with nothing shared is taken; it costs less than two kilobytes of memory for each probe.
 
 mod ask;
 mod descriptors;

@@ -75,3 +75,18 @@ async fn what_takes_longer_than_its_interval_is_skipped_and_counted() {
     let report = next(&mut reports).await;
     assert!(report.outcome.is_err() && report.skipped >= 4, "{report:?}");
 }
+
+#[tokio::test]
+async fn who_waits_for_a_descriptor_is_late_and_says_so() {
+    let (mut prober, mut reports) = Prober::new(None).unwrap();
+    let connections = &prober.means.clone().connections;
+    let all = connections.acquire_many(connections.available_permits() as u32).await.unwrap();
+    prober.set([probe("pool/target", silent(V4).await, hasty(TCP))].into_iter());
+    // It is due within one interval.
+    tokio::time::sleep(SHORT * 3).await;
+    assert!(reports.is_empty());
+    drop(all);
+    let report = next(&mut reports).await;
+    assert!(report.outcome.is_ok() && report.late >= SHORT * 2, "{report:?}");
+    assert!(next(&mut reports).await.skipped >= 1);
+}
