@@ -12,6 +12,7 @@ mod labels;
 mod maglev;
 mod policies;
 mod testrun;
+mod translation;
 mod vocabulary;
 mod ways;
 mod wire;
@@ -25,7 +26,7 @@ use std::time::Duration;
 type Part = fn(Effort) -> Result<()>;
 
 /// Parts that can be asked for by name; without a name all are run.
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("packet", testrun::run),
     ("apply", apply::run),
     ("wire", wire::run),
@@ -34,6 +35,7 @@ const PARTS: [(&str, Part); 9] = [
     ("labels", labels::run),
     ("vocabulary", vocabulary::run),
     ("maglev", maglev::run),
+    ("translation", translation::run),
     ("connections", connections::run),
 ];
 
