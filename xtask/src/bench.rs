@@ -13,8 +13,8 @@ pub struct Arguments {
     /// accuracy (admitted over allowed), flood (a real client under a SYN flood), labels (a million
     /// prefixes), vocabulary (10,000 routes that match on everything), maglev (how a pool's flows are spread,
     /// and what moves), translation (packets of remembered connections, and what their targets' health costs),
-    /// connections (a million translated ones, and changes under them).
-    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary", "maglev", "translation", "connections"])]
+    /// connections (a million translated ones, and changes under them), failover (a backend that dies under load).
+    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary", "maglev", "translation", "connections", "failover"])]
     parts: Vec<String>,
     /// How often each is measured, where it is measured several times.
     #[arg(long)]

@@ -6,6 +6,7 @@ mod accuracy;
 mod apply;
 mod connections;
 mod crowd;
+mod failover;
 mod flood;
 mod frames;
 mod kernel;
@@ -27,7 +28,7 @@ use std::time::Duration;
 type Part = fn(Effort) -> Result<()>;
 
 /// Parts that can be asked for by name; without a name all are run.
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 11] = [
     ("packet", testrun::run),
     ("apply", apply::run),
     ("wire", wire::run),
@@ -38,6 +39,7 @@ const PARTS: [(&str, Part); 10] = [
     ("maglev", maglev::run),
     ("translation", translation::run),
     ("connections", connections::run),
+    ("failover", failover::run),
 ];
 
 /// How much is measured, where it is not what each part does by itself.
