@@ -56,7 +56,7 @@ const STRIKES_MAX: u64 = 31;
 const HELD: u64 = 1 << 7;
 const FAILURES_SHIFT: u32 = 8;
 const SUCCESSES_SHIFT: u32 = 20;
-/// Most that is counted of either; beyond it both are halved, so that their ratio stays.
+/// Most that is counted of either.
 const COUNT_MAX: u64 = 0xfff;
 
 /// `time << 32 | successes << 20 | failures << 8 | held << 7 | strikes << 2 | state`. The time is when the window began
@@ -180,7 +180,8 @@ impl Circuit {
                 }
                 Circuit::of(OPEN, self.strikes(), 0, successes, self.time())
             }
-            Standing::Closed | Standing::Recovering => self.turned(now, terms).counted(0, 1),
+            Standing::Closed | Standing::Recovering if terms.failures == 0 => self,
+            Standing::Closed | Standing::Recovering => self.turned(now, terms).counted(0, 1, terms),
         }
     }
 
@@ -195,7 +196,7 @@ impl Circuit {
                 if terms.failures == 0 {
                     return self;
                 }
-                let counted = self.turned(now, terms).counted(1, 0);
+                let counted = self.turned(now, terms).counted(1, 0, terms);
                 let (failures, all) = (counted.failures(), counted.failures() + counted.successes());
                 if failures >= terms.failures as u64 && failures * 100 >= terms.ratio as u64 * all {
                     return counted.opened(now, terms);
@@ -260,11 +261,22 @@ impl Circuit {
         Circuit::of(CLOSED, strikes.saturating_sub(forgiven), 0, 0, now)
     }
 
+    /// With one handshake more. No more are remembered than among which so many failures are that part of all: who has
+    /// done well for long is judged by what came of late, and not after as many failures as it had successes.
     #[inline(always)]
-    const fn counted(self, failures: u64, successes: u64) -> Circuit {
+    const fn counted(self, failures: u64, successes: u64, terms: &TargetHealth) -> Circuit {
         let (mut failed, mut good) = (self.failures(), self.successes());
-        if failed + failures > COUNT_MAX || good + successes > COUNT_MAX {
-            (failed, good) = (failed >> 1, good >> 1);
+        let most = match (terms.failures as u64 * 100).checked_div(terms.ratio as u64) {
+            Some(most) if most < COUNT_MAX => most,
+            _ => COUNT_MAX,
+        };
+        if failed + good >= most {
+            good >>= 1;
+            // A failure does not make others forgotten.
+            failed >>= 1 - failures;
+        }
+        if failed == COUNT_MAX {
+            failed >>= 1;
         }
         Circuit::of(self.state(), self.strikes(), failed + failures, good + successes, self.time())
     }

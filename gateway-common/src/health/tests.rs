@@ -70,6 +70,20 @@ fn failing_again_doubles_the_time_up_to_the_most_and_patience_halves_it() {
 }
 
 #[test]
+fn a_death_is_noticed_at_once_however_long_all_was_well() {
+    let t = TargetHealth { failures: 10, ..terms() };
+    for before in [0, 1, 19, 20, 21, 1_000] {
+        let well = (0..before).fold(Circuit::default(), |circuit, _| circuit.succeeded(5, &t));
+        let mut circuit = well;
+        let failed = (1..50).find(|_| {
+            circuit = circuit.failed(6, &t);
+            circuit.is_ejected()
+        });
+        assert!(failed == Some(10), "{before}: {failed:?}");
+    }
+}
+
+#[test]
 fn one_in_five_is_noticed_where_that_is_asked_for() {
     let t = TargetHealth { ratio: 10, ..terms() };
     let mut circuit = Circuit::default();

@@ -95,8 +95,8 @@ fn policy() -> String {
 
 fn ruleset() -> String {
     format!(
-        "table ip nat {{ chain in {{ type nat hook prerouting priority -100; ip daddr {} tcp dport 80 dnat to numgen inc \
-         mod 2 map {{ 0 : {}, 1 : {} }} : {PORT}; }} }}\n",
+        "table ip nat {{\nchain in {{\ntype nat hook prerouting priority -100;\nip daddr {} tcp dport 80 dnat to numgen \
+         inc mod 2 map {{ 0 : {}, 1 : {} }} : {PORT}\n}}\n}}\n",
         SERVICE[0],
         address_of(0, false),
         address_of(1, false)
@@ -157,7 +157,9 @@ fn fall_silent(silence: Silence, delivery: &Delivery, victim: &mut Option<Server
         Silence::Process => *victim = None,
         Silence::Host => {
             let mut file = tempfile::NamedTempFile::new()?;
-            file.write_all(b"table inet dead { chain in { type filter hook input priority 0; drop; } }\n")?;
+            file.write_all(
+                b"table inet dead {\nchain in {\ntype filter hook input priority 0;\ndrop\n}\n}\n",
+            )?;
             delivery.backends[VICTIM].command("nft", &["-f", &file.path().display().to_string()])?;
         }
         Silence::Cable => drop(delivery.backends[VICTIM].ip(&["link", "set", "dev", "b0", "down"])?),
