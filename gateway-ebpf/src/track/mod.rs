@@ -282,7 +282,7 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
         return Some(UNKNOWN);
     }
     let phases = follow(index, Direction::Forward, now, judged)?;
-    health::client_sent(state, found, phases, judged);
+    health::client_sent(control, state, found, phases, judged);
     translate(found, Direction::Forward, forwarding);
     Some(FOLLOWS)
 }
