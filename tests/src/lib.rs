@@ -16,6 +16,7 @@ pub mod daemon;
 pub mod flood;
 pub mod generate;
 pub mod golden;
+pub mod health;
 pub mod model;
 pub mod netns;
 pub mod network;
