@@ -91,6 +91,7 @@ impl Governor {
                 let outcome = report.outcome.map_err(|failure| failure.to_string());
                 told.extend(book.checked(key, outcome, &self.readers, now));
             }
+            told.extend(book.decide_panics(&self.readers));
         }
         self.tell(told);
     }
