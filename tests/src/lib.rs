@@ -13,6 +13,7 @@ pub mod compare;
 pub mod connections;
 pub mod counters;
 pub mod daemon;
+pub mod faulty;
 pub mod flood;
 pub mod generate;
 pub mod golden;
