@@ -268,7 +268,7 @@ impl Circuit {
             None => STRIKES_MAX,
         };
         let strikes = self.strikes();
-        Circuit::of(CLOSED, if forgiven > strikes { 0 } else { strikes - forgiven }, 0, 0, now)
+        Circuit::of(CLOSED, strikes.saturating_sub(forgiven), 0, 0, now)
     }
 
     #[inline(always)]

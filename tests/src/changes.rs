@@ -52,72 +52,116 @@ const fn sockets(connections: usize) -> u64 {
     2 * connections as u64 + RESERVED
 }
 
-/// How many connections, of so many, this process may have.
-///
-/// # Errors
-/// If the limit cannot be read or set.
-pub fn allowed(connections: usize) -> Result<usize> {
-    let sockets = allow_sockets(sockets(connections))?;
-    Ok(connections.min(sockets.saturating_sub(RESERVED) as usize / 2))
+/// Servers of the targets, and connections to them.
+pub trait Crowd: Send {
+    /// Connections of each target.
+    fn by_target(&self) -> [usize; 3];
+    /// Asks those of the targets that stay in turn until it is told to end, and then once more: how many were lost,
+    /// and how often any was asked.
+    ///
+    /// # Errors
+    /// If that cannot be known.
+    fn ask(&mut self, end: &AtomicBool) -> Result<(usize, usize)>;
 }
 
-/// Opens so many connections, and asks them in turn while the pool changes so many times: mostly by
-/// another weight of a target, and at each fifth change a target goes or comes.
+/// Where the targets' servers are: the number of the backend, and the address.
+///
+/// # Errors
+/// Never: all are addresses.
+pub fn servers() -> Result<[(usize, SocketAddr); 3]> {
+    let mut servers = [(0, SocketAddr::from(([0; 4], 0))); 3];
+    for (server, (backend, port)) in servers.iter_mut().zip(TARGETS) {
+        *server = (backend, SocketAddr::new(address_of(backend, false).parse()?, port));
+    }
+    Ok(servers)
+}
+
+/// Asks a crowd in turn while the pool changes so many times: mostly by another weight of a target, and at each fifth
+/// change a target goes or comes. `gather` makes it, once its pool is live at this address.
 ///
 /// # Errors
 /// If a connection cannot be opened, or a change is refused.
-pub fn under(connections: usize, changes: usize, arguments: &[&str]) -> Result<Outcome> {
-    let (needed, allowed) = (sockets(connections), allow_sockets(sockets(connections))?);
-    ensure!(allowed >= needed, "{needed} sockets are needed, and {allowed} are all that a process may have");
+pub fn under<C: Crowd>(
+    changes: usize,
+    gather: impl FnOnce(&Delivery, SocketAddr) -> Result<C>,
+) -> Result<Outcome> {
     let delivery = Delivery::new(Links::Plain)?;
     delivery.answer_through_gateway()?;
     delivery.client.sysctl("net.ipv4.ip_local_port_range", "1024 65535")?;
-    let mut servers = Vec::new();
-    for (number, (backend, port)) in (0..).zip(TARGETS) {
-        let at = SocketAddr::new(address_of(backend, false).parse()?, port);
-        servers.push(Echo::start(&delivery.backends[backend], at, number)?);
-    }
-    let daemon = Daemon::start(&delivery.gateway, &["gw0", "back0", "back1"], arguments)?;
+    let daemon = Daemon::start(&delivery.gateway, &["gw0", "back0", "back1"], &[])?;
     daemon.apply(&policy(true))?;
-    let service = SocketAddr::new(SERVICE[0].parse()?, PORT);
-    let connections = delivery.client.run(|| open(service, connections))?;
-    let by_target = by_server(&connections);
-    // Who comes and goes ends what it had.
-    let (mut staying, _going): (Vec<_>, Vec<_>) =
-        connections.into_iter().partition(|connection| connection.by() != GOES);
+    let mut crowd = gather(&delivery, SocketAddr::new(SERVICE[0].parse()?, PORT))?;
+    let by_target = crowd.by_target();
     let (end, start) = (&AtomicBool::new(false), Instant::now());
-    let all = &mut staying;
-    let (changed, mut lost, asked) = std::thread::scope(|scope| {
-        let asking = scope.spawn(move || ask(all, end));
+    let all = &mut crowd;
+    let (changed, asked) = std::thread::scope(|scope| {
+        let asking = scope.spawn(move || all.ask(end));
         let changed = change(&daemon, changes);
+        let took = start.elapsed();
         end.store(true, Ordering::Relaxed);
-        let (lost, asked) = asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        (changed, lost, asked)
+        let asked = asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (changed.map(|()| took), asked)
     });
-    changed?;
-    let took = start.elapsed();
-    for ((number, connection), lost) in (0..).zip(&mut staying).zip(&mut lost) {
-        *lost = *lost || connection.go_on(number).is_err();
-    }
-    let lost = lost.into_iter().filter(|lost| *lost).count();
+    let took = changed?;
+    let (lost, asked) = asked?;
     Ok(Outcome { by_target, lost, asked, took })
 }
 
-/// Asks all in turn until it is told to end: which of them were lost, and how often any was asked.
-fn ask(connections: &mut [Connection], end: &AtomicBool) -> (Vec<bool>, usize) {
-    let (mut lost, mut asked) = (vec![false; connections.len()], 0);
-    while !end.load(Ordering::Relaxed) {
-        for (number, connection) in connections.iter_mut().enumerate() {
-            if end.load(Ordering::Relaxed) {
+/// A crowd of this process.
+pub struct Threads {
+    _servers: Vec<Echo>,
+    connections: Vec<Connection>,
+}
+
+impl Threads {
+    /// Opens so many connections.
+    ///
+    /// # Errors
+    /// If one cannot be opened, or this process may not have so many sockets.
+    pub fn gather(delivery: &Delivery, service: SocketAddr, connections: usize) -> Result<Threads> {
+        let (needed, allowed) = (sockets(connections), allow_sockets(sockets(connections))?);
+        ensure!(
+            allowed >= needed,
+            "{needed} sockets are needed, and {allowed} are all that a process may have"
+        );
+        let mut running = Vec::new();
+        for (number, (backend, at)) in (0..).zip(servers()?) {
+            running.push(Echo::start(&delivery.backends[backend], at, number)?);
+        }
+        let connections = delivery.client.run(|| open(service, connections))?;
+        Ok(Threads { _servers: running, connections })
+    }
+}
+
+impl Crowd for Threads {
+    fn by_target(&self) -> [usize; 3] {
+        by_server(&self.connections)
+    }
+    fn ask(&mut self, end: &AtomicBool) -> Result<(usize, usize)> {
+        Ok(ask(&mut self.connections, end))
+    }
+}
+
+/// See [`Crowd::ask`].
+pub fn ask(connections: &mut [Connection], end: &AtomicBool) -> (usize, usize) {
+    // Who comes and goes ends what it had.
+    let mut staying: Vec<&mut Connection> =
+        connections.iter_mut().filter(|connection| connection.by() != GOES).collect();
+    let (mut lost, mut asked) = (vec![false; staying.len()], 0);
+    let mut last = false;
+    while !last {
+        last = end.load(Ordering::Relaxed);
+        for (connection, lost) in staying.iter_mut().zip(&mut lost) {
+            if !last && end.load(Ordering::Relaxed) {
                 break;
             }
-            if !lost[number] {
-                lost[number] = connection.go_on(asked as u32).is_err();
+            if !*lost {
+                *lost = connection.go_on(asked as u32).is_err();
                 asked += 1;
             }
         }
     }
-    (lost, asked)
+    (lost.into_iter().filter(|lost| *lost).count(), asked)
 }
 
 fn change(daemon: &Daemon<'_>, changes: usize) -> Result<()> {

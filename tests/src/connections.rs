@@ -48,9 +48,7 @@ impl Echo {
     /// # Errors
     /// If the address cannot be had.
     pub fn start(namespace: &Namespace, at: SocketAddr, number: u8) -> Result<Echo> {
-        let listener = namespace.run(|| Ok(TcpListener::bind(at)?))?;
-        // Its backlog is short otherwise, for so many who come at once.
-        nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::MAXALLOWABLE)?;
+        let listener = namespace.run(|| listen(at))?;
         let end = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&end);
         let thread = std::thread::spawn(move || serve(&listener, number, &told));
@@ -74,7 +72,22 @@ impl Drop for Echo {
     }
 }
 
-fn serve(listener: &TcpListener, number: u8, end: &AtomicBool) -> Result<()> {
+/// Listens in the calling thread's namespace.
+///
+/// # Errors
+/// If the address cannot be had.
+pub fn listen(at: SocketAddr) -> Result<TcpListener> {
+    let listener = TcpListener::bind(at)?;
+    // Its backlog is short otherwise, for so many who come at once.
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::MAXALLOWABLE)?;
+    Ok(listener)
+}
+
+/// Does what an [`Echo`] does until it is told to end.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn serve(listener: &TcpListener, number: u8, end: &AtomicBool) -> Result<()> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     listener.set_nonblocking(true)?;
     let listening = listener.as_raw_fd() as u64;

@@ -81,7 +81,9 @@ fn a_drained_target_keeps_its_connections_to_their_end() -> Result<()> {
 fn changes_of_a_pool_lose_no_connection_whose_target_stays() -> Result<()> {
     const CONNECTIONS: usize = 2_000;
     const CHANGES: usize = 60;
-    let outcome = changes::under(CONNECTIONS, CHANGES, &[])?;
+    let outcome = changes::under(CHANGES, |delivery, service| {
+        changes::Threads::gather(delivery, service, CONNECTIONS)
+    })?;
     let changes::Outcome { by_target, lost, asked, .. } = outcome;
     ensure!(by_target.iter().all(|count| *count > 0), "a target without connections: {outcome:?}");
     ensure!(lost == 0, "connections were lost whose target stayed: {outcome:?}");

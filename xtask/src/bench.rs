@@ -12,8 +12,9 @@ pub struct Arguments {
     /// Only these parts: packet (ns a packet), apply (a change of policy), wire (frames over veth),
     /// accuracy (admitted over allowed), flood (a real client under a SYN flood), labels (a million
     /// prefixes), vocabulary (10,000 routes that match on everything), maglev (how a pool's flows are spread,
-    /// and what moves), connections (a million translated ones, and changes under them).
-    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary", "maglev", "connections"])]
+    /// and what moves), translation (packets of remembered connections, and what their targets' health costs),
+    /// connections (a million translated ones, and changes under them).
+    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary", "maglev", "translation", "connections"])]
     parts: Vec<String>,
     /// How often each is measured, where it is measured several times.
     #[arg(long)]

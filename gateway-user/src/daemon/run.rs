@@ -198,6 +198,7 @@ fn start_tasks(governor: &Arc<Governor>, icmp: Option<IcmpSockets>) -> Result<Ve
         tokio::spawn(tasks::sweep_members(Arc::clone(governor))),
         tokio::spawn(tasks::build_tables(Arc::clone(governor))),
         tokio::spawn(health::look_after(Arc::clone(governor), icmp)),
+        tokio::spawn(health::count_open(Arc::clone(governor))),
         tokio::spawn(tasks::watch_links(Arc::clone(governor), LinkWatcher::new()?)),
     ];
     tasks.extend(kernel_log.map(|log| tokio::spawn(carry_log(log))));

@@ -129,6 +129,12 @@ impl Book {
         self.pools.values().flat_map(of_pool).collect()
     }
 
+    /// Slots of targets whose connections are limited.
+    pub fn limited(&self) -> Vec<u32> {
+        let limited = self.pools.values().filter(|pool| pool.health.connections.is_some());
+        limited.flat_map(|pool| pool.targets.values().map(|target| target.slot)).collect()
+    }
+
     /// What is to be asked of whom: names and checks.
     pub fn checks(&self) -> impl Iterator<Item = (&Arc<str>, &Check)> {
         self.pools.values().flat_map(|pool| {

@@ -10,4 +10,4 @@ mod book;
 mod watch;
 
 pub(in crate::daemon) use book::{Book, Now};
-pub(in crate::daemon) use watch::look_after;
+pub(in crate::daemon) use watch::{count_open, look_after};

@@ -16,6 +16,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Tables follow the first news at once, and what comes soon after it together.
 const TABLES_EVERY: Duration = Duration::from_millis(250);
+/// A walk over all connections is not for every second.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 /// Subjects of notices.
 const SUBJECT: &str = "checks";
 const TABLES: &str = "health";
@@ -66,6 +68,17 @@ async fn drain(reports: &mut Receiver<Report>, governor: &Governor) {
     }
 }
 
+/// Sets right how many connections targets have open, where that is limited: the kernel does not see one end whose
+/// time is over.
+pub(in crate::daemon) async fn count_open(governor: Arc<Governor>) {
+    let mut ticks = interval(COUNT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        blocking(&governor, Governor::count_open).await;
+    }
+}
+
 impl Now {
     pub(in crate::daemon) fn of(governor: &Governor) -> Now {
         Now { circuit: governor.readers.circuit_now(), unix_ms: unix_now().as_millis() as u64 }
@@ -113,6 +126,24 @@ impl Governor {
         }
     }
 
+    fn count_open(&self) {
+        let limited = self.health().limited();
+        if limited.is_empty() {
+            return;
+        }
+        let open = |slot: &u32| self.readers.target_health(*slot).open as i64;
+        let before: Vec<i64> = limited.iter().map(open).collect();
+        let counts = self.readers.connection_counts();
+        for (slot, before) in limited.iter().zip(before) {
+            // What began or ended during the walk may be counted or not: only beyond that it is wrong.
+            let (after, found) = (open(slot), counts.of(*slot) as i64);
+            let more = found - found.clamp(before.min(after), before.max(after));
+            if more != 0 {
+                self.readers.correct_open(*slot, more);
+            }
+        }
+    }
+
     /// What is to be asked of the live policy's targets.
     fn probes(&self) -> Vec<Probe> {
         let Some(live) = self.live() else { return Vec::new() };
@@ -140,7 +171,7 @@ impl Governor {
         match self.compile_again(&mut writer, &live) {
             Ok(()) => self.clear_notice(TABLES),
             Err(error) => {
-                self.notice(TABLES, format!("pools' tables could not follow their targets: {error}"))
+                self.notice(TABLES, format!("pools' tables could not follow their targets: {error}"));
             }
         }
     }

@@ -2,6 +2,7 @@
 //! any.
 
 use crate::Effort;
+use crate::crowd::Processes;
 use crate::frames::{Frame, RESTORED, between, restored, sized};
 use crate::kernel::{Bench, FRAMES, Gateway, Node};
 use crate::policies;
@@ -26,13 +27,10 @@ const CHANGES: usize = 1_000;
 pub fn run(_: Effort) -> Result<()> {
     million()?;
     println!("changes: {CHANGES} changes of a pool, by weights and by a target that comes and goes, under");
-    let connections = changes::allowed(CONNECTIONS)?;
-    println!(
-        "         {connections} TCP connections, which are asked in turn meanwhile; {CONNECTIONS} where a"
-    );
-    println!("         process may have twice as many sockets\n");
+    println!("         {CONNECTIONS} TCP connections, which are asked in turn meanwhile\n");
     crate::pin(&[0, 1])?;
-    let outcome = changes::under(connections, CHANGES, &[])?;
+    let outcome =
+        changes::under(CHANGES, |delivery, service| Processes::gather(delivery, service, CONNECTIONS))?;
     let changes::Outcome { by_target, lost, asked, took } = outcome;
     println!("  {:<44}{:>12}", "connections of the two targets that stay", by_target[0] + by_target[1]);
     println!("  {:<44}{lost:>12}", "of those lost");

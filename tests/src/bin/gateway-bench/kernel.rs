@@ -6,12 +6,12 @@ use aya::maps::{Array, MapData, ProgramArray};
 use aya::programs::{ProgramError, ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader, TestRun, TestRunAttrs, TestRunOptions};
 use bytemuck::{Pod, Zeroable};
-use gateway_common::abi::{self, ABI_VERSION, TARGET_KNOWN, TargetState};
+use gateway_common::abi::{self, ABI_VERSION, TARGET_KNOWN, TARGET_MEASURED, TargetState};
 use gateway_common::packet::address_of;
 use gateway_tests::object::PinFolder;
 use gateway_user::compile::{self, LabelTable, Names, PoolTables, Surroundings};
 use gateway_user::dataplane::{Dataplane, Options};
-use gateway_user::policy::{Policy, Target};
+use gateway_user::policy::{Policy, Pool, Target};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -203,17 +203,21 @@ impl Gateway {
         let image = compiled(policy, node)?;
         self.dataplane.apply(&image, [0; 4], 0)?;
         self.dataplane.set_target_states(&target_states(policy))?;
+        let slots: HashMap<String, u32> = compile::target_names(policy).into_iter().zip(1..).collect();
+        let terms = compile::health_terms(policy, |_| false, |name| slots.get(name).copied());
+        self.dataplane.set_health(&terms.targets, &terms.groups)?;
         Ok(())
     }
 }
 
 /// Every target takes connections, in the slots of [`BenchNames`].
 fn target_states(policy: &Policy) -> Vec<(u32, TargetState)> {
-    let targets = policy.pools.values().flat_map(|pool| pool.targets.values());
-    let state = |target: &Target| TargetState {
+    let targets =
+        policy.pools.values().flat_map(|pool| pool.targets.values().map(move |target| (pool, target)));
+    let state = |(pool, target): (&Pool, &Target)| TargetState {
         address: address_of(target.address),
         port: target.port.unwrap_or(0).into(),
-        flags: TARGET_KNOWN,
+        flags: if pool.health.is_some() { TARGET_KNOWN | TARGET_MEASURED } else { TARGET_KNOWN },
         ..TargetState::default()
     };
     (1..).zip(targets.map(state)).collect()

@@ -5,6 +5,7 @@
 mod accuracy;
 mod apply;
 mod connections;
+mod crowd;
 mod flood;
 mod frames;
 mod kernel;
@@ -12,6 +13,7 @@ mod labels;
 mod maglev;
 mod policies;
 mod testrun;
+mod translation;
 mod vocabulary;
 mod ways;
 mod wire;
@@ -25,7 +27,7 @@ use std::time::Duration;
 type Part = fn(Effort) -> Result<()>;
 
 /// Parts that can be asked for by name; without a name all are run.
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("packet", testrun::run),
     ("apply", apply::run),
     ("wire", wire::run),
@@ -34,6 +36,7 @@ const PARTS: [(&str, Part); 9] = [
     ("labels", labels::run),
     ("vocabulary", vocabulary::run),
     ("maglev", maglev::run),
+    ("translation", translation::run),
     ("connections", connections::run),
 ];
 
@@ -63,6 +66,9 @@ impl Effort {
 }
 
 fn main() -> Result<()> {
+    if crowd::take_part(&std::env::args().skip(1).collect::<Vec<_>>())? {
+        return Ok(());
+    }
     let (asked, effort) = arguments(std::env::args().skip(1))?;
     pin(&[0])?;
     for (name, part) in PARTS {
