@@ -19,7 +19,7 @@ use gateway_common::health::{Circuit, SYN_AGAIN_NS, WHOLE, bucket, units};
 use gateway_common::image::{MAX_TARGETS, TargetEntry};
 use gateway_common::packet::{Packet, protocol};
 use gateway_common::target::element;
-use gateway_common::track::phase;
+use gateway_common::track::{COUNTED_OUT, Tag, phase};
 
 /// A new connection may go there.
 const ADMITTED: u32 = 0;
@@ -241,8 +241,8 @@ pub fn count_open(slot: u32, change: i64) {
 
 /// The place of a connection is taken, or its client begins anew: it had not been seen to end.
 #[inline(always)]
-pub fn ends_unseen(state: &TargetState, slot: u32, was: u8) {
-    if is_measured(state) && was != phase::CLOSING {
+pub fn ends_unseen(state: &TargetState, slot: u32, was: Tag) {
+    if is_measured(state) && was.phase() != phase::CLOSING && was.state() & COUNTED_OUT == 0 {
         count_open(slot, -1);
     }
 }

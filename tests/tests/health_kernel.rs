@@ -227,11 +227,27 @@ fn a_full_target_takes_no_more_until_one_ends() -> Result<()> {
         bench.target(1, port, FIN_ACK, 0)?;
         bench.client(port, FIN_ACK, 0)?;
         assert_eq!(bench.ask()?.1, Some(1));
-        // One that begins with its end takes no room.
-        let open = [0, 1, 2].map(|target| bench.health(target).open);
-        assert_eq!(open, [EACH as u64; TARGETS]);
+        let open = |bench: &Bench| [0, 1, 2].map(|target| bench.health(target).open);
+        assert_eq!(open(bench), [EACH as u64; TARGETS]);
         let passed: u64 = (0..TARGETS).map(|target| bench.told(target).passed_over).sum();
         ensure!(passed > 0, "none was passed over");
+
+        // What ends by the clock alone is for user space to see, and for the kernel no more.
+        let readers = bench.lab.dataplane.readers();
+        let counted = |bench: &Bench| {
+            let counts = bench.lab.dataplane.readers().open_connections();
+            [0, 1, 2].map(|target| u64::from(counts[bench.slot(target) as usize]))
+        };
+        assert_eq!(counted(bench), open(bench));
+        bench.wait(48 * 3_600 * SECOND)?;
+        assert_eq!(bench.ask()?.1, None);
+        assert_eq!((counted(bench), open(bench)), ([0; TARGETS], [EACH as u64; TARGETS]));
+        for target in 0..TARGETS {
+            readers.correct_open(bench.slot(target), -(EACH as i64));
+        }
+        let again = full.iter().flatten().map(|port| bench.client(*port, SYN, 0));
+        ensure!(again.collect::<Result<Vec<_>>>()?.iter().all(Option::is_some), "there is no room");
+        assert_eq!((counted(bench), open(bench)), ([EACH as u64; TARGETS], [EACH as u64; TARGETS]));
         Ok(())
     })
 }

@@ -248,7 +248,7 @@ fn claim(control: &Control, kind: u32, judged: &Judged) -> Option<u32> {
             account::target_evicted(judged.cpu, gone.slot as u32);
         }
         if old.phase() != phase::CLAIMED && gone.protocol != TRACKED_AFFINITY {
-            health::ends_unseen(state_of(gone.slot)?, gone.slot as u32, old.phase());
+            health::ends_unseen(state_of(gone.slot)?, gone.slot as u32, old);
             health::gave_up(judged.cpu, gone, old.phase());
         }
         forget_return(control, gone, best)?;
