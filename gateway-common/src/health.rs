@@ -13,6 +13,10 @@ pub const UNIT_SHIFT: u32 = 20;
 /// What a share is a part of.
 pub const WHOLE: u32 = 1 << 16;
 
+/// A SYN that comes again counts as unanswered if it waited so long, nanoseconds: half of what a client waits at
+/// least (RFC 6298 2.1). One that comes sooner was copied on its way, or by somebody who wants the target to look bad.
+pub const SYN_AGAIN_NS: u64 = 500_000_000;
+
 /// The time in units.
 #[inline(always)]
 #[must_use]
@@ -118,6 +122,13 @@ impl Circuit {
     #[must_use]
     pub const fn is_ejected(self) -> bool {
         self.state() == OPEN
+    }
+
+    /// Whether it opened, for the first time or again, when it came to be this one and was `before`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn opens_after(self, before: Circuit) -> bool {
+        self.is_ejected() && (!before.is_ejected() || self.time() != before.time())
     }
 
     /// Units until the target is tried, 0 where it is not open or the time is over. A time further away than any is

@@ -132,6 +132,9 @@ const PHASE: u8 = 7;
 pub const CLIENT_ENDED: u8 = 8;
 /// In [`Tag::state`]: the target has ended its half.
 pub const TARGET_ENDED: u8 = 16;
+/// In [`Tag::state`] of a connection that is over by its time, or its target's: user space has taken it off
+/// [`TargetHealth::open`](crate::abi::TargetHealth::open), and the kernel does not do so again.
+pub const COUNTED_OUT: u8 = 64;
 /// In [`Tag::state`], beside [`phase::CLOSING`]: it was open when it was reset.
 const WAS_OPEN: u8 = 32;
 

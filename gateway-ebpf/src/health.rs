@@ -11,18 +11,18 @@ use crate::pipeline::Judged;
 use crate::police::now_ns;
 use crate::pool::{Forwarding, scratch};
 use gateway_common::abi::{
-    Control, EventKind, HealthGroup, PENDING_SYNS, Pending, TARGET_MEASURED, TargetHealth, TargetState,
-    Tracked,
+    Control, EventKind, HANDSHAKE_OVER, HealthGroup, PENDING_SYNS, Pending, TARGET_MEASURED, TargetHealth,
+    TargetState, Tracked,
 };
 use gateway_common::hash::finish;
-use gateway_common::health::{Circuit, bucket, units};
+use gateway_common::health::{Circuit, SYN_AGAIN_NS, WHOLE, bucket, units};
 use gateway_common::image::{MAX_TARGETS, TargetEntry};
 use gateway_common::packet::{Packet, protocol};
 use gateway_common::target::element;
-use gateway_common::track::phase;
+use gateway_common::track::{COUNTED_OUT, Tag, phase};
 
 /// A new connection may go there.
-pub const ADMITTED: u32 = 0;
+const ADMITTED: u32 = 0;
 /// It goes to another target.
 const PASSED_OVER: u32 = 1;
 /// It may not: the target has as many as it may have.
@@ -30,14 +30,23 @@ const FULL: u32 = 2;
 
 /// No place among a pool's targets.
 pub const NONE: u32 = u32::MAX;
-/// How many places of the table are tried until one is admitted.
-const TRIES: u32 = 8;
+/// How many places of the table are tried until one is admitted: with half of the targets out, one new connection in
+/// four billion finds none.
+const TRIES: u32 = 32;
 /// How often a circuit that another CPU changed in between is tried again.
 const CIRCUIT_TRIES: u32 = 4;
 
 const SYN: u8 = 2;
+const FIN: u8 = 1;
 const RST: u8 = 4;
 const ACK: u8 = 16;
+
+/// In [`Tracked::progress`] of one that is half open: no SYN came again.
+const ASKED_ONCE: u32 = 1;
+
+/// In [`Pending::repeated`]: the SYN came again; and so late that it counts as unanswered.
+const CAME_AGAIN: u16 = 1;
+const UNANSWERED: u16 = 2;
 
 /// Outcomes of a handshake.
 const FAILED: u32 = 0;
@@ -63,10 +72,22 @@ fn word(word: *mut u64) -> Word {
     unsafe { Word::new(word) }
 }
 
+/// Whether a client with this hash goes on to have its new connections with the target that it had.
+#[inline(always)]
+pub fn keeps(slot: u32, hash: u64, now_ns: u64) -> bool {
+    admission(slot, chance(hash), units(now_ns)) == ADMITTED
+}
+
+/// What decides, of a hash, where only a part of new connections goes to a target.
+#[inline(always)]
+fn chance(hash: u64) -> u32 {
+    finish(hash) as u32 & (WHOLE - 1)
+}
+
 /// Whether a new connection may go to a target: `chance` is below [`gateway_common::health::WHOLE`], and decides
 /// where only a part may.
 #[inline(always)]
-pub fn admission(slot: u32, chance: u32, now: u32) -> u32 {
+fn admission(slot: u32, chance: u32, now: u32) -> u32 {
     let Some(found) = health(slot) else { return ADMITTED };
     // SAFETY: a live element of TARGET_HEALTH; its terms are words that user space changes one at a time.
     let terms = unsafe { &*found };
@@ -101,24 +122,28 @@ fn admitted(
     hash: u64,
 ) -> Option<u32> {
     let now = units(now_ns(control, false));
-    let (mut first, mut first_slot) = (NONE, 0);
+    // The target that it would have gone to, and the first place that is not full.
+    let (mut wanted, mut first) = (NONE, NONE);
     let mut attempt = 0;
     while attempt < TRIES {
         let hash = if attempt == 0 { hash } else { finish(hash.wrapping_add(attempt as u64)) };
         let place = classify::element(judged, table, element(hash, size))? as u32;
         let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(targets.wrapping_add(place))?);
-        let said = admission(target.slot, finish(hash) as u32 & 0xffff, now);
+        let said = admission(target.slot, chance(hash), now);
         let place = judged.forgotten(place);
         if said == ADMITTED {
-            if first != NONE {
-                passed_over(judged.cpu, first_slot);
+            if wanted != NONE {
+                passed_over(judged.cpu, wanted);
             }
             return Some(place);
         }
-        if said == PASSED_OVER && first == NONE {
-            (first, first_slot) = (place, target.slot);
+        if wanted == NONE {
+            wanted = target.slot;
         }
-        (first, first_slot) = (judged.forgotten(first), judged.forgotten(first_slot));
+        if said == PASSED_OVER && first == NONE {
+            first = place;
+        }
+        (wanted, first) = (judged.forgotten(wanted), judged.forgotten(first));
         attempt += 1;
     }
     Some(first)
@@ -152,22 +177,20 @@ pub extern "C" fn gateway_handshake(cpu: u32, slot: u32, outcome: u32) -> u32 {
         if new.0 == old.0 {
             return 0;
         }
-        let closes = old.is_ejected() && !new.is_ejected();
-        let mut opens = !old.is_ejected() && new.is_ejected();
-        if opens && ejected.load() >= most as u64 {
-            opens = false;
+        let spared = new.is_ejected() && !old.is_ejected() && ejected.load() >= most as u64;
+        if spared {
             new = old.spared(now);
         }
-        let spared = new.0 == old.spared(now).0;
         if circuit.replace(old.0, new.0) {
-            if opens {
-                ejected.add(1);
+            let more = (new.is_ejected() as u64).wrapping_sub(old.is_ejected() as u64);
+            if more != 0 {
+                ejected.add(more);
+            }
+            if new.opens_after(old) {
                 // SAFETY: a word of the same element.
                 word(unsafe { &raw mut (*found).trips }).add(1);
                 judged.raise(EventKind::TargetEjected, slot, old.failures() + 1);
-            } else if closes {
-                ejected.add(u64::MAX);
-            } else if spared && outcome == FAILED {
+            } else if spared {
                 // SAFETY: a word of the same element.
                 word(unsafe { &raw mut (*found).spared }).add(1);
             }
@@ -190,14 +213,21 @@ fn micros(control: &Control) -> u32 {
     (now_ns(control, true) >> 10) as u32
 }
 
-/// A connection to a measured target begins.
+/// A connection to a measured target begins, in this phase. Only a SYN asks for a handshake: what becomes of a
+/// connection that is taken up in its middle says nothing.
 #[inline(always)]
-pub fn begins(control: &Control, state: &TargetState, made: &mut Tracked) {
+pub fn begins(control: &Control, state: &TargetState, made: &mut Tracked, is: u8, packet: &Packet) {
     if !is_measured(state) {
         return;
     }
-    count_open(made.slot as u32, 1);
-    made.progress = micros(control);
+    if is != phase::CLOSING {
+        count_open(made.slot as u32, 1);
+    }
+    if packet.protocol == protocol::TCP && packet.tcp_flags & (SYN | ACK) == SYN {
+        made.progress = micros(control) | ASKED_ONCE;
+    } else {
+        made.opened |= HANDSHAKE_OVER;
+    }
 }
 
 /// One ended, or what had ended goes on.
@@ -211,8 +241,8 @@ pub fn count_open(slot: u32, change: i64) {
 
 /// The place of a connection is taken, or its client begins anew: it had not been seen to end.
 #[inline(always)]
-pub fn ends_unseen(state: &TargetState, slot: u32, was: u8) {
-    if is_measured(state) && was != phase::CLOSING {
+pub fn ends_unseen(state: &TargetState, slot: u32, was: Tag) {
+    if is_measured(state) && was.phase() != phase::CLOSING && was.state() & COUNTED_OUT == 0 {
         count_open(slot, -1);
     }
 }
@@ -222,7 +252,7 @@ pub fn ends_unseen(state: &TargetState, slot: u32, was: u8) {
 pub fn gave_up(cpu: u32, gone: &Tracked, was: u8) {
     if was == phase::HALF_OPEN
         && gone.protocol == protocol::TCP
-        && gone.packets == 1
+        && gone.progress & ASKED_ONCE != 0
         && let Some(count) = handshakes(cpu, gone.slot as u32)
     {
         count.unanswered += 1;
@@ -231,7 +261,13 @@ pub fn gave_up(cpu: u32, gone: &Tracked, was: u8) {
 
 /// What the client's packet tells of a measured target's connection, that went from one phase to another.
 #[inline(always)]
-pub fn client_sent(state: &TargetState, found: &mut Tracked, (was, is): (u8, u8), judged: &Judged) {
+pub fn client_sent(
+    control: &Control,
+    state: &TargetState,
+    found: &mut Tracked,
+    (was, is): (u8, u8),
+    judged: &Judged,
+) {
     if !is_measured(state) {
         return;
     }
@@ -243,12 +279,18 @@ pub fn client_sent(state: &TargetState, found: &mut Tracked, (was, is): (u8, u8)
     if was == phase::HALF_OPEN {
         if is != phase::HALF_OPEN {
             found.progress = 0;
-        } else if packet.tcp_flags & (SYN | ACK) == SYN {
-            gateway_repeated(judged.cpu, found.slot as u32, (found.packets == 2) as u32);
+        } else if packet.tcp_flags & (SYN | ACK) == SYN && found.progress != 0 {
+            let waited = micros(control).wrapping_sub(found.progress);
+            let unanswered = found.progress & ASKED_ONCE != 0 && waited >= (SYN_AGAIN_NS >> 10) as u32;
+            if unanswered {
+                // Another bit, so that it is not zero.
+                found.progress = found.progress & !ASKED_ONCE | 2;
+            }
+            gateway_repeated(judged.cpu, found.slot as u32, unanswered as u32);
         }
         return;
     }
-    if packet.payload == 0 {
+    if packet.payload == 0 || is == phase::HALF_OPEN {
         return;
     }
     let end = packet.sequence.wrapping_add(packet.payload);
@@ -279,13 +321,19 @@ pub fn target_sent(
     }
     let slot = found.slot as u32;
     if packet.tcp_flags & RST != 0 {
-        // Before it sent data: at most the handshake's answer went before this one.
-        let early = was == phase::HALF_OPEN || found.return_packets <= 2;
+        let early = found.opened & HANDSHAKE_OVER == 0;
+        found.opened |= HANDSHAKE_OVER;
         gateway_was_reset(judged.cpu, slot, early as u32);
-    } else if was == phase::HALF_OPEN && is != phase::HALF_OPEN {
-        let took = micros(control).wrapping_sub(found.progress);
+        return;
+    }
+    if (packet.payload != 0 || packet.tcp_flags & FIN != 0) && found.opened & HANDSHAKE_OVER == 0 {
+        found.opened |= HANDSHAKE_OVER;
+    }
+    if was == phase::HALF_OPEN && is != phase::HALF_OPEN {
+        let asked = found.progress;
+        let took = micros(control).wrapping_sub(asked & !ASKED_ONCE);
         found.progress = 0;
-        if packet.tcp_flags & (SYN | ACK) == SYN | ACK {
+        if asked != 0 && packet.tcp_flags & (SYN | ACK) == SYN | ACK {
             // One that was asked twice may have answered either (RFC 6298 3): its time says nothing.
             gateway_answered(judged.cpu, slot, if found.packets > 1 { NONE } else { took });
         }
@@ -300,7 +348,7 @@ fn changed(found: &Tracked, was: u8, is: u8) {
     }
 }
 
-/// A client's segment came again; `unanswered`: it was a SYN, for the first time. A global function, as above.
+/// A client's segment came again; `unanswered`: it was the first SYN that came again though it had waited. A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_repeated(cpu: u32, slot: u32, unanswered: u32) -> u32 {
@@ -369,9 +417,10 @@ fn pending(control: &Control, judged: &Judged, forwarding: &Forwarding) {
     let flags = judged.packet.tcp_flags;
     if flags & (SYN | ACK) == SYN {
         if known {
-            let first = entry.repeated == 0;
-            entry.repeated = 1;
-            gateway_repeated(judged.cpu, slot, first as u32);
+            let waited = now_ns(control, true).wrapping_sub(entry.time_ns);
+            let unanswered = entry.repeated & UNANSWERED == 0 && waited >= SYN_AGAIN_NS;
+            entry.repeated |= if unanswered { CAME_AGAIN | UNANSWERED } else { CAME_AGAIN };
+            gateway_repeated(judged.cpu, slot, unanswered as u32);
             return;
         }
         *entry = Pending { tag, slot: slot as u16, repeated: 0, time_ns: now_ns(control, true) };

@@ -10,13 +10,14 @@ use crate::ways;
 use anyhow::{Context, Result, bail, ensure};
 use gateway_common::abi::{
     COUNTER_DEFAULT, COUNTER_FIRST_ROUTE, COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Hook,
-    TARGET_KNOWN, TargetState, ticks,
+    TARGET_KNOWN, TARGET_MEASURED, TargetState, ticks,
 };
 use gateway_common::image::{MAX_LIMITS, MAX_TARGETS};
 use gateway_common::live::FOR_EVER;
 use gateway_common::packet::address_of;
 use gateway_user::compile::{
-    LabelTable, Names, PoolTables, Surroundings, compile, limit_names, target_name, target_names,
+    LabelTable, Names, PoolTables, Surroundings, compile, health_terms, limit_names, target_name,
+    target_names,
 };
 use gateway_user::dataplane::{
     AttachedMode, Clock, Dataplane, Error, LiveMember, Mode, Options, Program, TestRunOutcome,
@@ -309,6 +310,8 @@ impl Lab {
             Err(error) => return Err(error).context("applying"),
         }
         self.dataplane.set_target_states(&states)?;
+        let terms = health_terms(policy, |_| false, |target| self.names.targets.get(target).copied());
+        self.dataplane.set_health(&terms.targets, &terms.groups)?;
         let members: Vec<_> = members.iter().map(|member| self.live_member(member, &clock)).collect();
         let (plan, refused) = self.dataplane.plan_all_members(&members);
         ensure!(refused.is_empty(), "live members that do not fit: {refused:?}");
@@ -334,7 +337,7 @@ impl Lab {
                 let state = TargetState {
                     address: address_of(at.address),
                     ends_at_ns: 0,
-                    flags: TARGET_KNOWN,
+                    flags: TARGET_KNOWN | if pool.health.is_some() { TARGET_MEASURED } else { 0 },
                     port: at.port.unwrap_or(0).into(),
                 };
                 (self.names.target_slot(&target_name(name, target)), state)
@@ -408,13 +411,20 @@ impl Lab {
     /// If the test run itself fails.
     pub fn put(&self, frame: &[u8]) -> Result<Observed> {
         let before = self.snapshot();
-        let ifindex = self.ifindex(INTERFACE);
+        let outcome = self.run(frame)?;
+        Ok(Observed { outcome, delta: self.snapshot().since(&before) })
+    }
+
+    /// The same, without a look at what is counted.
+    ///
+    /// # Errors
+    /// If the test run itself fails.
+    pub fn run(&self, frame: &[u8]) -> Result<TestRunOutcome> {
         let program = match self.hook {
             Hook::Xdp => Program::Xdp,
             Hook::TcIngress => Program::Tc,
         };
-        let outcome = self.dataplane.test_run(program, frame, Some(ifindex), 1)?;
-        Ok(Observed { outcome, delta: self.snapshot().since(&before) })
+        Ok(self.dataplane.test_run(program, frame, Some(self.ifindex(INTERFACE)), 1)?)
     }
 }
 

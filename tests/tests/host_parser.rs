@@ -54,6 +54,15 @@ fn in_words(parsed: &Parsed) -> Packet {
     }
 }
 
+/// Bytes behind the TCP header of a packet, 0 of others.
+fn tcp_payload(frame: &[u8], parsed: &Parsed) -> u32 {
+    if parsed.protocol != 6 || parsed.later_fragment {
+        return 0;
+    }
+    let header = frame[parsed.offset + parsed.header + 12] >> 4;
+    (usize::from(parsed.length) - parsed.header - 4 * usize::from(header)) as u32
+}
+
 /// The whole way of a frame that the kernel takes before it looks for a route.
 fn read(frame: &[u8], packet: &mut Packet, verify: bool) -> Result<Carries, Reason> {
     let carries = parse(frame, packet)?;
@@ -72,10 +81,13 @@ fn compare(frame: &[u8]) -> anyhow::Result<()> {
         let got = read(frame, &mut packet, verify);
         let model = model::parse(frame, verify);
         let length = packet.ip_length();
+        let payload = model.as_ref().map_or(0, |parsed| tcp_payload(frame, parsed));
+        let right = got != Ok(Carries::Ip) || packet.payload == payload;
+        packet.payload = 0;
         // Offsets are the parser's own business, and the sequence number that of SYN cookies.
         (packet.l3_offset, packet.l4_offset, packet.end, packet.sequence) = (0, 0, 0, 0);
         let same = match (&model, got) {
-            (Ok(parsed), Ok(Carries::Ip)) => packet == in_words(parsed) && length == parsed.length,
+            (Ok(parsed), Ok(Carries::Ip)) => packet == in_words(parsed) && length == parsed.length && right,
             (Err(Unparsed::NotIp), Ok(Carries::Other)) => true,
             (Err(Unparsed::Malformed(wanted)), Err(reason)) => *wanted == reason,
             _ => false,

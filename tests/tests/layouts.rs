@@ -3,9 +3,10 @@
 
 use anyhow::{Result, ensure};
 use gateway_common::abi::{
-    Bucket, ConnectionEntry, Control, Count, Egress, FlowAddresses, FlowRecord, FragmentEntry, Interface,
-    InterfaceStats, KeyName, KeyedEntry, LimitCount, Line, MemoLine, Neighbour, NextHop, OwnAddresses,
-    PacketEvent, PathMtu, ReasonCount, TargetCount, TargetState, Tracked, maps,
+    Bucket, ConnectionEntry, Control, Count, Egress, FlowAddresses, FlowRecord, FragmentEntry,
+    HandshakeCount, HealthGroup, Interface, InterfaceStats, KeyName, KeyedEntry, LimitCount, Line, MemoLine,
+    Neighbour, NextHop, OwnAddresses, PacketEvent, PathMtu, Pending, ReasonCount, TargetCount, TargetHealth,
+    TargetState, Tracked, maps,
 };
 use gateway_common::packet::Packet;
 use gateway_tests::btf::Btf;
@@ -125,6 +126,31 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
     count += fields!(&btf, Neighbour { family, address_be, ifindex, reserved });
     count += fields!(&btf, TargetCount { sent, returned, opened, evicted, reserved });
     count += fields!(&btf, TargetState { address, ends_at_ns, flags, port });
+    count += fields!(
+        &btf,
+        TargetHealth {
+            circuit,
+            open,
+            trips,
+            spared,
+            window,
+            base,
+            most,
+            slow_start,
+            failures,
+            ratio,
+            rise,
+            connections,
+            trial,
+            group,
+        }
+    );
+    count += fields!(&btf, HealthGroup { ejected, most, panic });
+    count += fields!(
+        &btf,
+        HandshakeCount { times, time_ns, unanswered, refused, reset, retransmitted, passed_over }
+    );
+    count += fields!(&btf, Pending { tag, slot, repeated, time_ns });
     count += fields!(&btf, FragmentEntry { key, ports, until });
     count += fields!(&btf, OwnAddresses { ipv4, ipv6 });
     count += fields!(&btf, PathMtu { address, mtu, until, reserved });
@@ -139,11 +165,11 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
             family,
             mss,
             counter,
+            progress,
             slot,
             idle,
             half_open,
             closing,
-            reserved,
             packets,
             target,
             source,
@@ -176,6 +202,8 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
             l4_offset,
             sequence,
             identification,
+            payload,
+            reserved,
         }
     );
     report("layouts", "layout_fields", count);
@@ -211,6 +239,10 @@ fn every_maps_value_is_one_that_is_compared() -> Result<()> {
         (maps::PATHS, "Path"),
         (maps::NEIGHBOURS, "Neighbour"),
         (maps::TARGET_STATES, "TargetState"),
+        (maps::TARGET_HEALTH, "TargetHealth"),
+        (maps::HEALTH_GROUPS, "HealthGroup"),
+        (maps::HANDSHAKES, "HandshakeCount"),
+        (maps::PENDING, "Pending"),
         (maps::TRACK_TAGS, "u64"),
         (maps::TRACK_RETURNS, "u64"),
         (maps::TRACKED, "Tracked"),

@@ -11,7 +11,7 @@ pub struct TargetHealth {
     /// Tracked connections that are open, where their number is limited. Writers: kernel, by atomic additions; what
     /// ended unseen, by its time-out, user space takes off.
     pub open: u64,
-    /// How often the circuit opened by itself. Writer: kernel.
+    /// How often the circuit opened by itself, on trial too. Writer: kernel.
     pub trips: u64,
     /// How often it would have, had not so many others of its group been open. Writer: kernel.
     pub spared: u64,
@@ -63,7 +63,8 @@ pub struct HandshakeCount {
     pub times: [u64; HANDSHAKE_BUCKETS],
     /// Those times together, nanoseconds.
     pub time_ns: u64,
-    /// SYNs that came again since nothing had answered them, one for each connection.
+    /// SYNs that came again after [`crate::health::SYN_AGAIN_NS`] since nothing had answered them, one for each
+    /// connection; where connections are remembered also those whose place was taken before.
     pub unanswered: u64,
     /// Connections that the target reset before it had sent any data.
     pub refused: u64,
@@ -83,7 +84,7 @@ pub struct Pending {
     pub tag: u32,
     /// Slot of the target.
     pub slot: u16,
-    /// 1: it came again, and was counted.
+    /// Bit 0: it came again; bit 1: so late that it counts as unanswered.
     pub repeated: u16,
     /// When it came first, `CLOCK_MONOTONIC` nanoseconds.
     pub time_ns: u64,

@@ -35,9 +35,9 @@ pub use report::{
     REDIRECT_PROXY,
 };
 pub use track::{
-    FRAGMENT_FOR_NS, FRAGMENT_SETS, FRAGMENT_WAYS, FragmentEntry, FragmentSet, OwnAddresses, ReturnSet,
-    TARGET_DRAINS, TARGET_KNOWN, TARGET_MEASURED, TRACK_SETS_DEFAULT, TRACK_WAYS, TRACKED_AFFINITY, TagSet,
-    TargetCount, TargetState, Tracked,
+    FRAGMENT_FOR_NS, FRAGMENT_SETS, FRAGMENT_WAYS, FragmentEntry, FragmentSet, HANDSHAKE_OVER, OwnAddresses,
+    ReturnSet, TARGET_DRAINS, TARGET_KNOWN, TARGET_MEASURED, TRACK_SETS_DEFAULT, TRACK_WAYS,
+    TRACKED_AFFINITY, TagSet, TargetCount, TargetState, Tracked,
 };
 
 use bytemuck::{Pod, Zeroable};

@@ -40,8 +40,9 @@ pub struct Tracked {
     pub mss: u16,
     /// Counter slot of the route that it came by.
     pub counter: u32,
-    /// Where health is looked after ([`TARGET_MEASURED`]): while it is half open when it began, microseconds of 1,024
-    /// ns; then the sequence number behind what the client has sent, 0 while that is not known.
+    /// Where health is looked after ([`TARGET_MEASURED`]): while it is half open when its SYN came, microseconds of
+    /// 1,024 ns, bit 0 set until that has come again, and 0 where it began with another packet; then the sequence
+    /// number behind what the client has sent, 0 while that is not known.
     pub progress: u32,
     /// Time-outs in units of [`crate::track::UNIT_SHIFT`]: while it is open, half open and closing.
     pub idle: u16,
@@ -61,7 +62,7 @@ pub struct Tracked {
     pub target_port: u16,
     /// The port of [`Tracked::source`]; of ICMP echo the identifier.
     pub source_port: u16,
-    /// When it began, in units of [`crate::track::UNIT_SHIFT`].
+    /// When it began, in units of [`crate::track::UNIT_SHIFT`], of which there are 24 bits; and [`HANDSHAKE_OVER`].
     pub opened: u32,
     /// Bytes of the client.
     pub bytes: u64,
@@ -70,6 +71,10 @@ pub struct Tracked {
     /// Bytes of the target.
     pub return_bytes: u64,
 }
+
+/// In [`Tracked::opened`], where health is looked after: a reset by the target does not tell of its handshake any more,
+/// since it has sent data or its end before, or there was no handshake.
+pub const HANDSHAKE_OVER: u32 = 1 << 31;
 
 /// In [`Tracked::protocol`]: no connection, but the target that a client's next one goes to.
 pub const TRACKED_AFFINITY: u8 = 255;

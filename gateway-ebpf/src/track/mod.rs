@@ -277,12 +277,12 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
     if ended || begins_anew(old.state(), packet.protocol, packet.tcp_flags) {
         // Over: its place is found again by its hash.
         if word.replace(old.0, Tag::new(hash, phase::CLOSING, now).0) {
-            health::ends_unseen(state, found.slot as u32, old.phase());
+            health::ends_unseen(state, found.slot as u32, old);
         }
         return Some(UNKNOWN);
     }
     let phases = follow(index, Direction::Forward, now, judged)?;
-    health::client_sent(state, found, phases, judged);
+    health::client_sent(control, state, found, phases, judged);
     translate(found, Direction::Forward, forwarding);
     Some(FOLLOWS)
 }

@@ -126,9 +126,10 @@ fn begin(control: &Control, index: u32, judged: &Judged, forwarding: &mut Forwar
     let (_, now) = clock(control);
     let (made, packet) = (connection(index)?, &judged.packet);
     let hash = made.hash(control.limit_seed);
-    health::begins(control, state_of(made.slot)?, made);
     let state = next_state(phase::HALF_OPEN, Direction::Forward, packet.protocol, packet.tcp_flags);
-    tag(index)?.store(Tag::new(hash, state, made.deadline(state, now)).0);
+    let tagged = Tag::new(hash, state, made.deadline(state, now));
+    health::begins(control, state_of(made.slot)?, made, tagged.phase(), packet);
+    tag(index)?.store(tagged.0);
     account::target_opened(judged.cpu, made.slot as u32);
     translate(made, Direction::Forward, forwarding);
     follow(index, Direction::Forward, now, judged)?;
@@ -247,7 +248,7 @@ fn claim(control: &Control, kind: u32, judged: &Judged) -> Option<u32> {
             account::target_evicted(judged.cpu, gone.slot as u32);
         }
         if old.phase() != phase::CLAIMED && gone.protocol != TRACKED_AFFINITY {
-            health::ends_unseen(state_of(gone.slot)?, gone.slot as u32, old.phase());
+            health::ends_unseen(state_of(gone.slot)?, gone.slot as u32, old);
             health::gave_up(judged.cpu, gone, old.phase());
         }
         forget_return(control, gone, best)?;
@@ -401,7 +402,8 @@ fn affinity(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> 
         return Some(NONE);
     }
     let ends = Ends::of_affinity(&judged.packet, pool.affinity_key);
-    let index = find(&ends, ends.hash(control.limit_seed), judged)?;
+    let hash = ends.hash(control.limit_seed);
+    let index = find(&ends, hash, judged)?;
     if index == NONE {
         return Some(NONE);
     }
@@ -410,7 +412,7 @@ fn affinity(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> 
     let state = state_of(found.slot)?;
     if !Tag(tag(index)?.load()).is_live(now)
         || !takes(state, found, now_ns)
-        || health::admission(found.slot as u32, 0, gateway_common::health::units(now_ns)) != health::ADMITTED
+        || !health::keeps(found.slot as u32, hash, now_ns)
     {
         return Some(NONE);
     }

@@ -140,7 +140,7 @@ fn adopt(
             connections: open.read(maps::CONNECTIONS)?,
         },
         track: TrackMaps {
-            tags: open.read(maps::TRACK_TAGS)?,
+            tags: open.write(maps::TRACK_TAGS)?,
             tracked: open.read(maps::TRACKED)?,
             states: open.write(maps::TARGET_STATES)?,
         },

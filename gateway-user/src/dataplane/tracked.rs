@@ -8,14 +8,14 @@ use gateway_common::abi::{
 };
 use gateway_common::image::MAX_TARGETS;
 use gateway_common::packet::Address;
-use gateway_common::track::{Tag, UNIT_SHIFT, units, units_between};
+use gateway_common::track::{COUNTED_OUT, Tag, UNIT_SHIFT, phase, units, units_between};
 use std::collections::BTreeMap;
 use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Where tracked connections lie.
 pub(super) struct TrackMaps {
-    pub(super) tags: Mapped<TagSet>,
+    pub(super) tags: MappedMut<TagSet>,
     pub(super) tracked: Mapped<Tracked>,
     pub(super) states: MappedMut<TargetState>,
 }
@@ -124,6 +124,36 @@ impl Readers {
         counts
     }
 
+    /// How many connections each target has open, by its slot: those that are closing do not count, which the kernel
+    /// has seen. Those that ended by their time or their target's are counted out for good, so that the kernel does
+    /// not do so again when their places are taken.
+    #[must_use]
+    pub fn open_connections(&self) -> Vec<u32> {
+        let moment = self.moment();
+        let track = &self.0.track;
+        let mut open = vec![0; MAX_TARGETS];
+        let word = |index, offset| track.tracked.load_u64(index, offset).unwrap_or(0);
+        self.tags(|index, tag| {
+            let ended = tag.phase() == phase::CLOSING || tag.state() & COUNTED_OUT != 0;
+            if tag.phase() < phase::HALF_OPEN || ended {
+                return;
+            }
+            let ends = Ends::from(|offset| word(index, offset));
+            if ends.protocol == TRACKED_AFFINITY {
+                return;
+            }
+            let honoured = moment.honours(ends.slot, ends.target, ends.target_port, ends.protocol);
+            if !honoured || !tag.is_live(moment.now) {
+                let (set, offset) = place(index);
+                let counted_out = |word| (word == tag.0).then_some(word | u64::from(COUNTED_OUT));
+                let _ = track.tags.fetch_update_u64(set, offset, counted_out);
+            } else if let Some(count) = open.get_mut(ends.slot as usize) {
+                *count += 1;
+            }
+        });
+        open
+    }
+
     /// Tracked connections at most.
     #[must_use]
     pub fn tracked_max(&self) -> u64 {
@@ -149,20 +179,31 @@ impl Readers {
     }
 
     fn live_tags(&self, moment: &Moment, mut visit: impl FnMut(u32, Tag)) {
+        self.tags(|index, tag| {
+            if tag.is_live(moment.now) {
+                visit(index, tag);
+            }
+        });
+    }
+
+    fn tags(&self, mut visit: impl FnMut(u32, Tag)) {
         for set in 0..self.0.track.tags.len() {
             let Some(tags) = self.0.track.tags.load(set) else { continue };
             for (way, tag) in (0..).zip(tags.map(Tag)) {
-                if tag.is_live(moment.now) {
-                    visit(set * TRACK_WAYS as u32 + way, tag);
-                }
+                visit(set * TRACK_WAYS as u32 + way, tag);
             }
         }
     }
 
     fn tag(&self, index: u32) -> Tag {
-        let (set, way) = (index / TRACK_WAYS as u32, index as usize % TRACK_WAYS);
-        Tag(self.0.track.tags.load_u64(set, way * size_of::<u64>()).unwrap_or(0))
+        let (set, offset) = place(index);
+        Tag(self.0.track.tags.load_u64(set, offset).unwrap_or(0))
     }
+}
+
+/// Set, and offset in it, bytes, of an element's tag.
+fn place(index: u32) -> (u32, usize) {
+    (index / TRACK_WAYS as u32, index as usize % TRACK_WAYS * size_of::<u64>())
 }
 
 /// The words of a connection that tell its target.

@@ -321,8 +321,8 @@ mod tests {
     fn every_reason_is_met() {
         let of_sequences = sequences().into_iter().flat_map(|sequence| sequence.steps);
         let rows: Vec<_> = rows().into_iter().chain(of_sequences.map(|step| step.row)).collect();
-        // No policy makes the one; the other's rows are [`cookies`].
-        let elsewhere = [Reason::PolicyFault, Reason::SynCookie];
+        // No policy makes the first; the second's rows are [`cookies`], and the last one's a test of targets' health.
+        let elsewhere = [Reason::PolicyFault, Reason::SynCookie, Reason::TargetsFull];
         for reason in Reason::ALL.iter().filter(|reason| !elsewhere.contains(reason)) {
             let met = |verdict| rows.iter().any(|row| row.reason == Some(*reason) && row.verdict == verdict);
             assert!(met(Verdict::Drop), "{} is never dropped", reason.name());

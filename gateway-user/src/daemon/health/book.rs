@@ -14,6 +14,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Book {
     pools: BTreeMap<String, OfPool>,
+    /// What was found of targets when they were looked after first, until it is told.
+    found: Vec<Told>,
 }
 
 #[derive(Debug)]
@@ -92,8 +94,11 @@ impl Book {
                     Some(_) => 0,
                     None => changes.weights.get(&name).copied().unwrap_or(of_target.weight),
                 };
-                let mut watched =
-                    known.remove(target).unwrap_or_else(|| Watched::found(&name, slot, readers, now));
+                let mut watched = known.remove(target).unwrap_or_else(|| {
+                    let watched = Watched::found(&name, slot, readers, now);
+                    self.found.extend(watched.as_found());
+                    watched
+                });
                 watched.weight = weight;
                 if health.check.is_none() {
                     watched.unchecked(readers, now);
@@ -162,16 +167,22 @@ impl Book {
         watched.stands(Standing::Closed, "enabled by hand".to_owned(), now);
     }
 
-    /// Looks at all circuits, and decides which pools must use all of their targets.
+    /// Looks at all circuits, and decides which pools must use all of their targets. What was found at first is told
+    /// with it.
     pub fn look(&mut self, readers: &Readers, now: Now) -> Vec<Told> {
-        let mut told = Vec::new();
-        for (name, pool) in &mut self.pools {
+        let mut told = std::mem::take(&mut self.found);
+        for pool in self.pools.values_mut() {
             for target in pool.targets.values_mut() {
                 told.extend(target.look(&pool.health, readers, now));
             }
-            told.extend(pool.decide_panic(name, readers));
         }
+        told.extend(self.decide_panics(readers));
         told
+    }
+
+    /// Decides which pools must use all of their targets, before a pool's table is left without any.
+    pub fn decide_panics(&mut self, readers: &Readers) -> Vec<Told> {
+        self.pools.iter_mut().filter_map(|(name, pool)| pool.decide_panic(name, readers)).collect()
     }
 }
 
@@ -222,6 +233,15 @@ impl Watched {
             since_unix_ms: now.unix_ms,
             told: readers.handshakes(slot),
         }
+    }
+
+    /// What there is to tell of one that was not in service when it was found.
+    fn as_found(&self) -> Option<Told> {
+        if self.standing == Standing::Closed {
+            return None;
+        }
+        let text = format!("{}: {}", self.standing.name(), self.reason);
+        Some(Told { subject: Arc::clone(&self.name), text, bad: self.standing == Standing::Open })
     }
 
     /// Nobody asks it: nobody holds it.

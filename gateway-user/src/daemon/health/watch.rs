@@ -104,6 +104,7 @@ impl Governor {
                 let outcome = report.outcome.map_err(|failure| failure.to_string());
                 told.extend(book.checked(key, outcome, &self.readers, now));
             }
+            told.extend(book.decide_panics(&self.readers));
         }
         self.tell(told);
     }
@@ -132,10 +133,10 @@ impl Governor {
         }
         let open = |slot: &u32| self.readers.target_health(*slot).open as i64;
         let before: Vec<i64> = limited.iter().map(open).collect();
-        let counts = self.readers.connection_counts();
+        let counts = self.readers.open_connections();
         for (slot, before) in limited.iter().zip(before) {
             // What began or ended during the walk may be counted or not: only beyond that it is wrong.
-            let (after, found) = (open(slot), counts.of(*slot) as i64);
+            let (after, found) = (open(slot), i64::from(counts.get(*slot as usize).copied().unwrap_or(0)));
             let more = found - found.clamp(before.min(after), before.max(after));
             if more != 0 {
                 self.readers.correct_open(*slot, more);
