@@ -7,9 +7,12 @@
 //! drains or its checks fail; and of that the share that its circuit leaves it.
 
 mod book;
+mod sight;
 mod terms;
 mod watch;
 
 pub(in crate::daemon) use book::{Book, Now};
+pub(in crate::daemon) use sight::pool_info;
+pub use sight::{PoolSight, TargetSight};
 pub(in crate::daemon) use terms::{Terms, terms};
 pub(in crate::daemon) use watch::look_after;
