@@ -47,8 +47,9 @@ pub(in crate::daemon) struct Watched {
     /// Why, and since when.
     pub reason: String,
     pub since_unix_ms: u64,
-    /// What handshakes had told when it was seen last.
-    told: HandshakeCount,
+    /// What handshakes had told one to two windows ago, and up to one ago; and when that was.
+    told: [HandshakeCount; 2],
+    told_at: u32,
 }
 
 /// The time, by both clocks that are needed.
@@ -217,7 +218,8 @@ impl Watched {
             standing,
             reason,
             since_unix_ms: now.unix_ms,
-            told: readers.handshakes(slot),
+            told: [readers.handshakes(slot); 2],
+            told_at: now.circuit,
         }
     }
 
@@ -293,9 +295,10 @@ impl Watched {
             (circuit, found.circuit) = (changed.to, changed.to.0);
         }
         let standing = circuit.standing(now.circuit, &found);
-        let told = std::mem::replace(&mut self.told, readers.handshakes(self.slot));
+        let told = readers.handshakes(self.slot);
         if standing == self.standing {
             // Between two openings it may have been tried unseen; the time that it has left tells.
+            self.remember(told, found.window, now);
             return None;
         }
         let (word, reason) = match standing {
@@ -308,7 +311,16 @@ impl Watched {
         };
         let text = format!("{word}: {reason}");
         self.stands(standing, reason, now);
+        self.remember(told, found.window, now);
         Some(Told { subject: Arc::clone(&self.name), text, bad: standing == Standing::Open })
+    }
+
+    /// Keeps what failed within a window apart from what did before, so that an opening is told with all that led to it.
+    fn remember(&mut self, told: HandshakeCount, window: u32, now: Now) {
+        if now.circuit.wrapping_sub(self.told_at) >= window {
+            self.told = [self.told[1], told];
+            self.told_at = now.circuit;
+        }
     }
 
     /// Whether a target whose checks pass need not wait for clients to try it: nobody counts their handshakes, or too
@@ -318,16 +330,17 @@ impl Watched {
         tried && (health.passive.is_none() || circuit.tried_for(now.circuit) >= found.base)
     }
 
-    fn why_open(&self, before: &HandshakeCount, circuit: Circuit, found: &TargetHealth, now: Now) -> String {
+    fn why_open(&self, told: &HandshakeCount, circuit: Circuit, found: &TargetHealth, now: Now) -> String {
         if circuit.is_held() {
             return self.reason.clone();
         }
+        let [before, _] = &self.told;
         let left = Duration::from_nanos(u64::from(circuit.left(now.circuit, found)) << UNIT_SHIFT);
         let left = duration_text(Duration::from_secs(left.as_secs_f64().round() as u64));
         format!(
             "{} handshakes unanswered and {} reset of late; tried again in {left}, time {} in a row",
-            self.told.unanswered - before.unanswered,
-            self.told.refused - before.refused,
+            told.unanswered - before.unanswered,
+            told.refused - before.refused,
             circuit.strikes(),
         )
     }
