@@ -60,6 +60,14 @@ pub const fn ipv4_address(address: u32) -> Address {
     [(address as u64) << 32, 0]
 }
 
+/// Sets an address, word by word: left to itself the compiler moves it by a loop over bytes where it cannot tell that
+/// the two do not overlap.
+#[inline(always)]
+pub const fn set_address(to: &mut Address, from: &Address) {
+    to[0] = from[0];
+    to[1] = from[1];
+}
+
 /// The words of an address.
 #[must_use]
 pub const fn address_of(address: IpAddr) -> Address {

@@ -3,6 +3,7 @@
 
 use crate::act::SkbFrame;
 use crate::classify::gateway_is_target;
+use crate::health::gateway_handshake;
 use crate::pipeline::Hook;
 use crate::pool::{self, scratch};
 use crate::track::{FOLLOWS, gateway_return};
@@ -33,6 +34,9 @@ pub fn leave(context: *mut __sk_buff) -> Option<()> {
     judged.length = frame.length(0);
     if gateway_is_target(cpu) == 0 || gateway_return(cpu) != FOLLOWS {
         return None;
+    }
+    if judged.handshake != 0 {
+        gateway_handshake(cpu);
     }
     if gateway_translate_tc(context.cast(), cpu) == 0 {
         account::target_returned(cpu, pool::slot(cpu), judged.length);

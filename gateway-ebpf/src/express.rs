@@ -16,7 +16,7 @@ use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_xdp_adjust_head};
 use gateway_common::abi::{Control, Interface, MemoLine, Path, Verdict};
 use gateway_common::image::{Forward, HashOver, MAX_TARGETS};
-use gateway_common::packet::{Packet, flags};
+use gateway_common::packet::{Packet, flags, set_address};
 use gateway_common::target::hash;
 
 /// In [`Judged::pool`]: the packet is sent by the [`Path`] of [`Judged::target`].
@@ -118,8 +118,8 @@ pub extern "C" fn gateway_keep_path(cpu: u32) -> u32 {
     if path.stamp == stamp && path.until == hop.until {
         return learned;
     }
-    path.source = forwarding.source;
-    path.target = forwarding.target;
+    set_address(&mut path.source, &forwarding.source);
+    set_address(&mut path.target, &forwarding.target);
     path.ethernet = hop.ethernet;
     path.stamp = stamp;
     path.until = hop.until;

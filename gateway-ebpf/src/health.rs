@@ -48,9 +48,10 @@ const ASKED_ONCE: u32 = 1;
 const CAME_AGAIN: u16 = 1;
 const UNANSWERED: u16 = 2;
 
-/// Outcomes of a handshake.
-const FAILED: u32 = 0;
-const SUCCEEDED: u32 = 1;
+/// Outcomes of a handshake, in [`Judged::handshake`] above the target's slot.
+const FAILED: u32 = 1 << 16;
+const SUCCEEDED: u32 = 2 << 16;
+const _: () = assert!(MAX_TARGETS <= 1 << 16);
 
 #[inline(always)]
 fn health(slot: u32) -> Option<*mut TargetHealth> {
@@ -156,11 +157,21 @@ fn passed_over(cpu: u32, slot: u32) {
     }
 }
 
-/// Tells a target's circuit how a handshake ended. A global function, as above.
+/// Notes how the handshake with a target ended. Its circuit is told at the end of the packet's way: the stacks of all
+/// that are under way now have no room for that.
+#[inline(always)]
+fn note(judged: &mut Judged, slot: u32, outcome: u32) {
+    judged.handshake = outcome | slot & 0xffff;
+}
+
+/// Tells the circuit of a target how the handshake ended that the packet which this CPU judges was part of
+/// ([`Judged::handshake`]). A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn gateway_handshake(cpu: u32, slot: u32, outcome: u32) -> u32 {
+pub extern "C" fn gateway_handshake(cpu: u32) -> u32 {
     let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return 0 };
+    let slot = judged.handshake & 0xffff;
+    let succeeded = judged.handshake & SUCCEEDED != 0;
     let Some(found) = health(slot) else { return 0 };
     // SAFETY: a live element of TARGET_HEALTH, as in `admission`.
     let terms = unsafe { &*found };
@@ -173,7 +184,7 @@ pub extern "C" fn gateway_handshake(cpu: u32, slot: u32, outcome: u32) -> u32 {
     let mut tries = 0;
     while tries < CIRCUIT_TRIES {
         let old = Circuit(circuit.load());
-        let mut new = if outcome == SUCCEEDED { old.succeeded(now, terms) } else { old.failed(now, terms) };
+        let mut new = if succeeded { old.succeeded(now, terms) } else { old.failed(now, terms) };
         if new.0 == old.0 {
             return 0;
         }
@@ -266,37 +277,37 @@ pub fn client_sent(
     state: &TargetState,
     found: &mut Tracked,
     (was, is): (u8, u8),
-    judged: &Judged,
+    judged: &mut Judged,
 ) {
     if !is_measured(state) {
         return;
     }
-    let packet = &judged.packet;
+    let (tcp_flags, payload) = (judged.packet.tcp_flags, judged.packet.payload);
     changed(found, was, is);
-    if packet.protocol != protocol::TCP {
+    if judged.packet.protocol != protocol::TCP {
         return;
     }
     if was == phase::HALF_OPEN {
         if is != phase::HALF_OPEN {
             found.progress = 0;
-        } else if packet.tcp_flags & (SYN | ACK) == SYN && found.progress != 0 {
+        } else if tcp_flags & (SYN | ACK) == SYN && found.progress != 0 {
             let waited = micros(control).wrapping_sub(found.progress);
             let unanswered = found.progress & ASKED_ONCE != 0 && waited >= (SYN_AGAIN_NS >> 10) as u32;
             if unanswered {
                 // Another bit, so that it is not zero.
                 found.progress = found.progress & !ASKED_ONCE | 2;
             }
-            gateway_repeated(judged.cpu, found.slot as u32, unanswered as u32);
+            repeated(judged, found.slot as u32, unanswered);
         }
         return;
     }
-    if packet.payload == 0 || is == phase::HALF_OPEN {
+    if payload == 0 || is == phase::HALF_OPEN {
         return;
     }
-    let end = packet.sequence.wrapping_add(packet.payload);
+    let end = judged.packet.sequence.wrapping_add(payload);
     // RFC 9293 3.4: sequence numbers are compared modulo 2^32.
     if found.progress != 0 && end.wrapping_sub(found.progress) as i32 <= 0 {
-        gateway_repeated(judged.cpu, found.slot as u32, 0);
+        repeated(judged, found.slot as u32, false);
     } else {
         found.progress = end;
     }
@@ -309,33 +320,33 @@ pub fn target_sent(
     state: &TargetState,
     found: &mut Tracked,
     (was, is): (u8, u8),
-    judged: &Judged,
+    judged: &mut Judged,
 ) {
     if !is_measured(state) {
         return;
     }
     changed(found, was, is);
-    let packet = &judged.packet;
-    if packet.protocol != protocol::TCP || was == phase::CLOSING {
+    let (tcp_flags, payload) = (judged.packet.tcp_flags, judged.packet.payload);
+    if judged.packet.protocol != protocol::TCP || was == phase::CLOSING {
         return;
     }
     let slot = found.slot as u32;
-    if packet.tcp_flags & RST != 0 {
+    if tcp_flags & RST != 0 {
         let early = found.opened & HANDSHAKE_OVER == 0;
         found.opened |= HANDSHAKE_OVER;
-        gateway_was_reset(judged.cpu, slot, early as u32);
+        was_reset(judged, slot, early);
         return;
     }
-    if (packet.payload != 0 || packet.tcp_flags & FIN != 0) && found.opened & HANDSHAKE_OVER == 0 {
+    if (payload != 0 || tcp_flags & FIN != 0) && found.opened & HANDSHAKE_OVER == 0 {
         found.opened |= HANDSHAKE_OVER;
     }
     if was == phase::HALF_OPEN && is != phase::HALF_OPEN {
         let asked = found.progress;
         let took = micros(control).wrapping_sub(asked & !ASKED_ONCE);
         found.progress = 0;
-        if asked != 0 && packet.tcp_flags & (SYN | ACK) == SYN | ACK {
+        if asked != 0 && tcp_flags & (SYN | ACK) == SYN | ACK {
             // One that was asked twice may have answered either (RFC 6298 3): its time says nothing.
-            gateway_answered(judged.cpu, slot, if found.packets > 1 { NONE } else { took });
+            answered(judged, slot, if found.packets > 1 { NONE } else { took });
         }
     }
 }
@@ -348,45 +359,40 @@ fn changed(found: &Tracked, was: u8, is: u8) {
     }
 }
 
-/// A client's segment came again; `unanswered`: it was the first SYN that came again though it had waited. A global function, as above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn gateway_repeated(cpu: u32, slot: u32, unanswered: u32) -> u32 {
-    let Some(count) = handshakes(cpu, slot) else { return 0 };
+/// A client's segment came again; `unanswered`: it was the first SYN that came again though it had waited.
+#[inline(always)]
+fn repeated(judged: &mut Judged, slot: u32, unanswered: bool) {
+    let Some(count) = handshakes(judged.cpu, slot) else { return };
     count.retransmitted += 1;
-    if unanswered != 0 {
+    if unanswered {
         count.unanswered += 1;
-        gateway_handshake(cpu, slot, FAILED);
+        note(judged, slot, FAILED);
     }
-    0
 }
 
-/// A target reset a connection; `early`: before it had sent any data. A global function, as above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn gateway_was_reset(cpu: u32, slot: u32, early: u32) -> u32 {
-    let Some(count) = handshakes(cpu, slot) else { return 0 };
-    if early == 0 {
+/// A target reset a connection; `early`: before it had sent any data.
+#[inline(always)]
+fn was_reset(judged: &mut Judged, slot: u32, early: bool) {
+    let Some(count) = handshakes(judged.cpu, slot) else { return };
+    if early {
+        count.refused += 1;
+        note(judged, slot, FAILED);
+    } else {
         count.reset += 1;
-        return 0;
     }
-    count.refused += 1;
-    gateway_handshake(cpu, slot, FAILED)
 }
 
-/// A handshake succeeded, and took so many microseconds of 1,024 ns; [`NONE`] where that is not known. A global
-/// function, as above.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn gateway_answered(cpu: u32, slot: u32, took: u32) -> u32 {
-    let Some(count) = handshakes(cpu, slot) else { return 0 };
+/// A handshake succeeded, and took so many microseconds of 1,024 ns; [`NONE`] where that is not known.
+#[inline(always)]
+fn answered(judged: &mut Judged, slot: u32, took: u32) {
+    let Some(count) = handshakes(judged.cpu, slot) else { return };
     if took != NONE {
         let times: *mut u64 = (&raw mut count.times).cast();
         count.time_ns += (took as u64) << 10;
         // SAFETY: a bucket is below the number of buckets; this CPU's element.
         unsafe { *times.add((bucket(took) & 31) as usize) += 1 };
     }
-    gateway_handshake(cpu, slot, SUCCEEDED)
+    note(judged, slot, SUCCEEDED);
 }
 
 /// Whether the packet tells of a handshake whose answers do not pass here.
@@ -406,7 +412,7 @@ pub extern "C" fn gateway_pending(cpu: u32) -> u32 {
 }
 
 #[inline(always)]
-fn pending(control: &Control, judged: &Judged, forwarding: &Forwarding) {
+fn pending(control: &Control, judged: &mut Judged, forwarding: &Forwarding) {
     let (hash, slot) = (forwarding.flow_hash, forwarding.slot);
     let place = judged.cpu * PENDING_SYNS as u32 + (hash as u32 & (PENDING_SYNS as u32 - 1));
     let Some(entry) = maps::PENDING.get_ptr_mut(place) else { return };
@@ -420,7 +426,7 @@ fn pending(control: &Control, judged: &Judged, forwarding: &Forwarding) {
             let waited = now_ns(control, true).wrapping_sub(entry.time_ns);
             let unanswered = entry.repeated & UNANSWERED == 0 && waited >= SYN_AGAIN_NS;
             entry.repeated |= if unanswered { CAME_AGAIN | UNANSWERED } else { CAME_AGAIN };
-            gateway_repeated(judged.cpu, slot, unanswered as u32);
+            repeated(judged, slot, unanswered);
             return;
         }
         *entry = Pending { tag, slot: slot as u16, repeated: 0, time_ns: now_ns(control, true) };
@@ -429,7 +435,7 @@ fn pending(control: &Control, judged: &Judged, forwarding: &Forwarding) {
         entry.tag = 0;
         if flags & RST == 0 {
             let took = now_ns(control, true).wrapping_sub(entry.time_ns) >> 10;
-            gateway_answered(judged.cpu, slot, if entry.repeated != 0 { NONE } else { took as u32 });
+            answered(judged, slot, if entry.repeated != 0 { NONE } else { took as u32 });
         }
     }
 }

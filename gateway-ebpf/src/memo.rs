@@ -18,7 +18,7 @@ use gateway_common::abi::{
 };
 use gateway_common::image::{ROUTE_EXTRA, RouteEntry};
 use gateway_common::live::FOR_EVER;
-use gateway_common::packet::{FlowKey, Packet};
+use gateway_common::packet::{FlowKey, Packet, set_address};
 
 /// A line of the memo.
 #[derive(Clone, Copy)]
@@ -165,8 +165,8 @@ impl Place {
         {
             // SAFETY: the addresses of this line, written on this CPU only.
             let addresses = unsafe { &mut *addresses };
-            addresses.source = packet.source;
-            addresses.destination = packet.destination;
+            set_address(&mut addresses.source, &packet.source);
+            set_address(&mut addresses.destination, &packet.destination);
         }
     }
 

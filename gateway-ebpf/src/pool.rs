@@ -25,7 +25,7 @@ use gateway_common::fragment;
 use gateway_common::hash::{finish, fold};
 use gateway_common::icmp_error::told_mtu;
 use gateway_common::image::{Forward, HashOver, MAX_TARGETS, POOL_HEALTH, PoolEntry, TargetEntry};
-use gateway_common::packet::Packet;
+use gateway_common::packet::{Packet, set_address};
 use gateway_common::reason::Reason;
 use gateway_common::target::{element, hash};
 
@@ -213,8 +213,8 @@ fn choose(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segmen
     let Some(place) = place(judged, pool, (pool.table, pool.size), chosen)? else { return Some(FULL) };
     let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(pool.targets.wrapping_add(place))?);
     forwarding.measured = pool.flags & POOL_HEALTH;
-    forwarding.target = target.address;
-    forwarding.source = target.source;
+    set_address(&mut forwarding.target, &target.address);
+    set_address(&mut forwarding.source, &target.source);
     forwarding.flow_hash = flow_hash;
     forwarding.slot = target.slot;
     forwarding.family = target.family as u32;
@@ -310,8 +310,8 @@ pub fn target_of_connection(
     let chosen = if attempt == 0 { first } else { finish(first.wrapping_add(attempt as u64)) };
     let Some(place) = place(judged, pool, (table, size), chosen)? else { return Some(false) };
     let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(pool.targets.wrapping_add(place))?);
-    forwarding.target = target.address;
-    forwarding.source = target.source;
+    set_address(&mut forwarding.target, &target.address);
+    set_address(&mut forwarding.source, &target.source);
     forwarding.slot = target.slot;
     forwarding.ports = target.port as u32;
     Some(true)
@@ -360,7 +360,7 @@ fn ask(context: *mut c_void, cpu: u32, ifindex: u32) -> u32 {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_jiffies64() } as u32;
     let jiffies = NEXT_HOP_EVERY_NS.checked_div(control.ns_per_jiffy).unwrap_or(0);
-    hop.address = forwarding.target;
+    set_address(&mut hop.address, &forwarding.target);
     hop.family = forwarding.family;
     hop.until = now.wrapping_add(1).wrapping_add(jiffies as u32);
     hop.ifindex = get(forwarding, 2);

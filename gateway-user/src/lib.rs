@@ -7,6 +7,7 @@ pub mod compile;
 pub mod daemon;
 pub mod dataplane;
 pub mod flows;
+pub mod handshakes;
 pub mod metrics;
 pub mod policy;
 pub mod probe;

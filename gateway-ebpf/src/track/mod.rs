@@ -22,7 +22,7 @@ use gateway_common::abi::{
 };
 use gateway_common::fragment::lacks;
 use gateway_common::image::{Forward, MAX_TARGETS};
-use gateway_common::packet::Packet;
+use gateway_common::packet::{Packet, set_address};
 use gateway_common::track::{Direction, Tag, begins_anew, hash, next_state, phase, ports, sets, units};
 
 /// Sets of the table, a power of two.
@@ -227,14 +227,14 @@ fn translate(found: &Tracked, direction: Direction, forwarding: &mut Forwarding)
     forwarding.related = 0;
     match direction {
         Direction::Forward => {
-            forwarding.target = found.target;
-            forwarding.source = found.source;
+            set_address(&mut forwarding.target, &found.target);
+            set_address(&mut forwarding.source, &found.source);
             forwarding.ports = (found.source_port as u32) << 16 | found.target_port as u32;
             forwarding.hop = found.slot as u32;
         }
         Direction::Return => {
-            forwarding.target = found.client;
-            forwarding.source = found.service;
+            set_address(&mut forwarding.target, &found.client);
+            set_address(&mut forwarding.source, &found.service);
             forwarding.ports = (found.service_port as u32) << 16 | found.client_port as u32;
             forwarding.hop = pool::hop_of_client(found.client);
         }

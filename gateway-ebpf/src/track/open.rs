@@ -11,7 +11,7 @@ use crate::pipeline::Judged;
 use crate::pool::{self, Forwarding, scratch};
 use gateway_common::abi::{Control, TRACKED_AFFINITY, Telemetry, Tracked};
 use gateway_common::image::PoolEntry;
-use gateway_common::packet::protocol;
+use gateway_common::packet::{protocol, set_address};
 use gateway_common::reason::Reason;
 use gateway_common::track::{Direction, Tag, exchanges_ports, next_state, phase, sets, takes_another_port};
 
@@ -43,7 +43,11 @@ pub extern "C" fn gateway_open(cpu: u32) -> u32 {
     let mut refused = Reason::NoPort as u32;
     let mut attempt = 0;
     while attempt < PORT_TRIES && said == TAKEN {
-        refused = gateway_settle(cpu, index, attempt, kept);
+        refused = gateway_choose(cpu, attempt, kept);
+        if refused != FOLLOWS {
+            break;
+        }
+        refused = gateway_settle(cpu, index, attempt);
         if refused != FOLLOWS {
             break;
         }
@@ -68,28 +72,20 @@ pub extern "C" fn gateway_open(cpu: u32) -> u32 {
     FOLLOWS
 }
 
-/// Writes the connection that is being made at a place, to a target and from a port that differ at each attempt:
-/// [`FOLLOWS`], or the code of the [`Reason`] why there is no more to attempt. `kept` is what
-/// [`gateway_affinity`] said. A global function, as above.
+/// Chooses the target of the connection that is being made, another one at each attempt unless its port differs:
+/// [`FOLLOWS`], or the code of the [`Reason`] why there is no more to attempt. `kept` is what [`gateway_affinity`] said,
+/// and this CPU's [`Forwarding`] then names the target already. A global function, as above.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn gateway_settle(cpu: u32, index: u32, attempt: u32, kept: u32) -> u32 {
-    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
-        return Reason::PolicyFault as u32;
-    };
-    settle(control, (index, attempt, kept), judged, forwarding).unwrap_or(Reason::PolicyFault as u32)
+pub extern "C" fn gateway_choose(cpu: u32, attempt: u32, kept: u32) -> u32 {
+    let Some((judged, forwarding)) = scratch(cpu) else { return Reason::PolicyFault as u32 };
+    choose(attempt, kept, judged, forwarding).unwrap_or(Reason::PolicyFault as u32)
 }
 
 #[inline(always)]
-fn settle(
-    control: &Control,
-    (index, attempt, kept): (u32, u32, u32),
-    judged: &mut Judged,
-    forwarding: &mut Forwarding,
-) -> Option<u32> {
+fn choose(attempt: u32, kept: u32, judged: &Judged, forwarding: &mut Forwarding) -> Option<u32> {
     let pool = pool::entry(judged)?;
-    let [first, last] = pool.ports;
-    let translates_port = first != 0 && takes_another_port(&judged.packet);
+    let translates_port = pool.ports[0] != 0 && takes_another_port(&judged.packet);
     if !translates_port && (attempt >= TARGET_TRIES || kept == FOLLOWS && attempt > 0) {
         return Some(Reason::NoPort as u32);
     }
@@ -99,15 +95,39 @@ fn settle(
             return Some(pool::refusal(pool, &judged.packet) as u32);
         }
     }
+    Some(FOLLOWS)
+}
+
+/// Writes the connection that is being made at a place, to the target that was chosen and from a port that differs at
+/// each attempt: [`FOLLOWS`], or the code of a [`Reason`]. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_settle(cpu: u32, index: u32, attempt: u32) -> u32 {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+        return Reason::PolicyFault as u32;
+    };
+    settle(control, index, attempt, judged, forwarding).map_or(Reason::PolicyFault as u32, |()| FOLLOWS)
+}
+
+#[inline(always)]
+fn settle(
+    control: &Control,
+    index: u32,
+    attempt: u32,
+    judged: &Judged,
+    forwarding: &Forwarding,
+) -> Option<()> {
+    let pool = pool::entry(judged)?;
+    let [first, last] = pool.ports;
     write(control, index, pool, judged, forwarding)?;
-    if translates_port {
+    if first != 0 && takes_another_port(&judged.packet) {
         let ports = (last as u32).wrapping_sub(first as u32).wrapping_add(1);
         let hash = Ends::of(&judged.packet).hash(control.limit_seed);
         let start = (((hash >> 32) * ports as u64) >> 32) as u32;
         let offset = start.wrapping_add(attempt).checked_rem(ports)?;
         connection(index)?.source_port = first.wrapping_add(offset as u16);
     }
-    Some(FOLLOWS)
+    Some(())
 }
 
 /// Makes the connection at a place valid, and the packet follow it; [`AFFINITY`] where its client is to keep the
@@ -149,8 +169,8 @@ fn write(
     let ends = Ends::of(packet);
     let (_, now) = clock(control);
     let made = connection(index)?;
-    made.client = packet.source;
-    made.service = packet.destination;
+    set_address(&mut made.client, &packet.source);
+    set_address(&mut made.service, &packet.destination);
     made.client_port = ends.source_port;
     made.service_port = ends.port;
     made.protocol = packet.protocol;
@@ -164,14 +184,14 @@ fn write(
     made.idle = if is_tcp { established } else { answered };
     made.half_open = if is_tcp { half_open } else { unanswered };
     made.closing = closing;
-    made.target = forwarding.target;
+    set_address(&mut made.target, &forwarding.target);
     let keeps_port = forwarding.ports == 0 || !exchanges_ports(packet.protocol);
     made.target_port = if keeps_port { ends.port } else { forwarding.ports as u16 };
     made.source_port = ends.source_port;
     if pool.ports[0] == 0 {
-        made.source = packet.source;
+        set_address(&mut made.source, &packet.source);
     } else {
-        made.source = forwarding.source;
+        set_address(&mut made.source, &forwarding.source);
     }
     made.opened = now;
     // SAFETY: words of the connection that `made` borrows; volatile, or the compiler zeroes them by a loop over
@@ -416,8 +436,8 @@ fn affinity(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> 
     {
         return Some(NONE);
     }
-    forwarding.target = found.target;
-    forwarding.source = found.source;
+    set_address(&mut forwarding.target, &found.target);
+    set_address(&mut forwarding.source, &found.source);
     forwarding.slot = found.slot as u32;
     forwarding.ports = state.port;
     Some(FOLLOWS)
@@ -438,7 +458,7 @@ fn keep(control: &Control, index: u32, place: u32, judged: &Judged) -> Option<()
     let hash = Ends::of_affinity(&judged.packet, pool.affinity_key).hash(control.limit_seed);
     let (opened, kept, word) = (connection(index)?, connection(place)?, tag(place)?);
     word.store(Tag::CLAIMED.0);
-    kept.client = judged.packet.source;
+    set_address(&mut kept.client, &judged.packet.source);
     kept.service[0] = pool.affinity_key;
     kept.service[1] = 0;
     kept.client_port = 0;
@@ -450,8 +470,8 @@ fn keep(control: &Control, index: u32, place: u32, judged: &Judged) -> Option<()
     kept.idle = pool.affinity;
     kept.half_open = pool.affinity;
     kept.closing = pool.affinity;
-    kept.target = opened.target;
-    kept.source = opened.source;
+    set_address(&mut kept.target, &opened.target);
+    set_address(&mut kept.source, &opened.source);
     kept.target_port = 0;
     kept.source_port = 0;
     kept.opened = now;

@@ -5,6 +5,7 @@
 
 mod connection;
 mod decision;
+mod health;
 mod label;
 mod limit;
 mod matching;
@@ -17,6 +18,7 @@ mod telemetry;
 
 pub use connection::{ConnectionInfo, ConnectionList, ConnectionQuery, ConnectionState};
 pub use decision::{AboveSpec, BanSpec, DemoteSpec, LimitSpec, LimitUse, OverSpec, SynCookiesSpec};
+pub use health::{CheckInfo, CircuitInfo, HandshakesInfo, HealthState, PoolHealthInfo, TargetHealthInfo};
 pub use label::{AddMembers, LabelInfo, LabelList, LabelMember, LabelQuery, LabelSummary, MemberReport};
 pub use limit::{
     ForgiveQuery, ForgiveReport, LimitDetail, LimitInfo, LimitKey, LimitList, LimitQuery, LimitTables,

@@ -5,10 +5,12 @@ mod client;
 mod command;
 mod config;
 mod config_file;
+mod drawing;
 mod output;
 mod rates;
 mod render;
 mod target;
+mod target_rates;
 mod units;
 
 pub use args::Cli;

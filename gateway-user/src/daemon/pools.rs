@@ -2,6 +2,7 @@
 
 use super::GovernError;
 use super::governor::Governor;
+use super::health::{self, PoolSight};
 use super::live::Live;
 use super::targets::{self, Status};
 use crate::api::types::{
@@ -10,7 +11,7 @@ use crate::api::types::{
 use crate::compile::target_name;
 use crate::dataplane::TrackCounts;
 use crate::policy::{
-    Action, Dnat, Forward, Mss, OuterSource, Policy, Pool, Timeouts, duration_text, hash_name,
+    Action, Dnat, Forward, Mss, OuterSource, Policy, Pool, Target, Timeouts, duration_text, hash_name,
 };
 use gateway_common::abi::{Count, TargetCount};
 use std::collections::HashMap;
@@ -63,6 +64,16 @@ impl Governor {
         policy.pools.iter().flat_map(each).collect()
     }
 
+    /// The health of the targets of the live policy's pools, where it is looked after. None where what is live is not
+    /// known.
+    #[must_use]
+    pub fn pool_sights(&self) -> Vec<(String, PoolSight)> {
+        let Some(live) = self.live() else { return Vec::new() };
+        let Ok(policy) = policy_of(&live) else { return Vec::new() };
+        let sight = |(name, pool): (&String, &Pool)| Some((name.clone(), self.pool_sight((name, pool))?));
+        policy.pools.iter().filter_map(sight).collect()
+    }
+
     /// `connections` are all there are, where some pool's are remembered.
     fn pool_info(
         &self,
@@ -71,36 +82,21 @@ impl Governor {
         routes: Vec<String>,
         connections: Option<&TrackCounts>,
     ) -> PoolInfo {
-        let tracks = pool.forward.dnat().is_some();
-        let open = connections.filter(|_| tracks);
+        let mut sight = self.pool_sight((name, pool));
+        let panic = sight.as_ref().is_some_and(|sight| sight.panic);
+        let check = pool.health.as_ref().and_then(|health| health.check.as_ref());
         // Of a pool of which no target takes packets, every share is 0.
         let share = |place: usize, address: IpAddr| {
             let table = live.pools.as_ref()?.table_for(name, address)?;
             let count = u64::from(*table.counts().get(place)?);
             u32::try_from(count * MILLION / u64::from(table.size().max(1))).ok()
         };
-        let target = |(place, (target, of_target)): (usize, (&String, &crate::policy::Target))| {
-            let counts = self.counted(name, target, tracks);
-            let slot = counts.slot.unwrap_or(0);
-            let Status { weight, condition, drains_until_unix_ms } =
-                targets::status(live, (name, pool), (target, of_target));
+        let target = |(place, (target, of_target)): (usize, (&String, &Target))| {
+            let sight = sight.as_mut().and_then(|sight| sight.targets.remove(target));
             TargetInfo {
-                name: target.clone(),
-                address: of_target.address.to_string(),
-                port: of_target.port,
-                labels: of_target.labels.clone(),
-                weight,
-                policy_weight: of_target.weight,
                 share_ppm: share(place, of_target.address),
-                state: condition,
-                drains_until_unix_ms,
-                sent: told(counts.count.sent),
-                connections: open.map(|open| TargetConnections {
-                    open: open.of(slot),
-                    opened: counts.count.opened,
-                    evicted: counts.count.evicted,
-                    returned: told(counts.count.returned),
-                }),
+                health: sight.map(|sight| sight.info(check)),
+                ..self.target_info(live, (name, pool), (target, of_target), connections)
             }
         };
         let port = match pool.forward {
@@ -119,8 +115,45 @@ impl Governor {
                 Mss::Way => "clamp".to_owned(),
                 Mss::AtMost(bytes) => bytes.to_string(),
             }),
+            health: pool.health.as_ref().map(|health| health::pool_info(health, panic)),
             routes,
             targets: pool.targets.iter().enumerate().map(target).collect(),
+        }
+    }
+
+    /// A target without what is known of its pool as a whole: its share of the table, and its health.
+    fn target_info(
+        &self,
+        live: &Live,
+        (name, pool): (&str, &Pool),
+        (target, of_target): (&str, &Target),
+        connections: Option<&TrackCounts>,
+    ) -> TargetInfo {
+        let tracks = pool.forward.dnat().is_some();
+        let open = connections.filter(|_| tracks);
+        let counts = self.counted(name, target, tracks);
+        let slot = counts.slot.unwrap_or(0);
+        let Status { weight, condition, drains_until_unix_ms } =
+            targets::status(live, (name, pool), (target, of_target));
+        TargetInfo {
+            name: target.to_owned(),
+            address: of_target.address.to_string(),
+            port: of_target.port,
+            labels: of_target.labels.clone(),
+            weight,
+            policy_weight: of_target.weight,
+            share_ppm: None,
+            state: condition,
+            drains_until_unix_ms,
+            sent: told(counts.count.sent),
+            connections: open.map(|open| TargetConnections {
+                open: open.of(slot),
+                half_open: open.half_open_of(slot),
+                opened: counts.count.opened,
+                evicted: counts.count.evicted,
+                returned: told(counts.count.returned),
+            }),
+            health: None,
         }
     }
 

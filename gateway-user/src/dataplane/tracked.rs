@@ -57,6 +57,8 @@ pub struct TrackCounts {
     pub entries: u64,
     /// Connections that are not over, by target slot.
     by_slot: Vec<u32>,
+    /// Those of them of which only the client was heard.
+    half_open: Vec<u32>,
 }
 
 impl TrackCounts {
@@ -64,6 +66,12 @@ impl TrackCounts {
     #[must_use]
     pub fn of(&self, slot: u32) -> u64 {
         self.by_slot.get(slot as usize).copied().unwrap_or(0).into()
+    }
+
+    /// Those of them of which only the client was heard.
+    #[must_use]
+    pub fn half_open_of(&self, slot: u32) -> u64 {
+        self.half_open.get(slot as usize).copied().unwrap_or(0).into()
     }
 }
 
@@ -108,15 +116,21 @@ impl Readers {
     pub fn connection_counts(&self) -> TrackCounts {
         let moment = self.moment();
         let tracked = &self.0.track.tracked;
-        let mut counts = TrackCounts { entries: 0, by_slot: vec![0; MAX_TARGETS] };
+        let mut counts =
+            TrackCounts { entries: 0, by_slot: vec![0; MAX_TARGETS], half_open: vec![0; MAX_TARGETS] };
         let word = |index, offset| tracked.load_u64(index, offset).unwrap_or(0);
-        self.live_tags(&moment, |index, _| {
+        self.live_tags(&moment, |index, tag| {
             counts.entries += 1;
             let ends = Ends::from(|offset| word(index, offset));
             let honoured = moment.honours(ends.slot, ends.target, ends.target_port, ends.protocol);
-            if let Some(count) = counts.by_slot.get_mut(ends.slot as usize)
-                && honoured
-                && ends.protocol != TRACKED_AFFINITY
+            if !honoured || ends.protocol == TRACKED_AFFINITY {
+                return;
+            }
+            if let Some(count) = counts.by_slot.get_mut(ends.slot as usize) {
+                *count += 1;
+            }
+            if let Some(count) = counts.half_open.get_mut(ends.slot as usize)
+                && tag.phase() == phase::HALF_OPEN
             {
                 *count += 1;
             }

@@ -46,6 +46,36 @@ catalog! {
         "Connections that began at a target of a pool that translates.";
     TARGET_EVICTED = "gateway_target_connections_evicted_total", Counter, ["pool", "target"],
         "Half-open connections of a target that gave way to others, because the table was full.";
+    TARGET_UP = "gateway_target_up", Gauge, ["pool", "target"],
+        "1 if new connections go to a target at all: neither its weight nor its share is 0.";
+    TARGET_CHECK_PASSING = "gateway_target_check_passing", Gauge, ["pool", "target"],
+        "1 if the checks of a target pass, 0 if they fail; there is no series while that is not known.";
+    TARGET_CIRCUIT = "gateway_target_circuit", Gauge, ["pool", "target", "state"],
+        "1 for the state of a target's circuit: closed, open, half_open or recovering.";
+    TARGET_EFFECTIVE_WEIGHT = "gateway_target_effective_weight", Gauge, ["pool", "target"],
+        "Weight of a target, 0 while it drains or its checks fail, times its share.";
+    TARGET_SHARE = "gateway_target_share_ratio", Gauge, ["pool", "target"],
+        "Part of its new connections that a target gets by its circuit.";
+    TARGET_HANDSHAKE = "gateway_target_handshake_seconds", Histogram, ["pool", "target"],
+        "Time from a client's SYN to the target's answer, or to the client's next packet where answers do not pass here.";
+    TARGET_UNANSWERED = "gateway_target_handshakes_unanswered_total", Counter, ["pool", "target"],
+        "Connections to a target whose SYN came again, since nothing had answered it.";
+    TARGET_REFUSED = "gateway_target_refused_total", Counter, ["pool", "target"],
+        "Connections that a target reset before it had sent any data.";
+    TARGET_RESETS = "gateway_target_resets_total", Counter, ["pool", "target"],
+        "Connections that a target reset after it had sent data.";
+    TARGET_RETRANSMISSIONS = "gateway_target_retransmissions_total", Counter, ["pool", "target"],
+        "Segments to a target that clients sent again.";
+    TARGET_PASSED_OVER = "gateway_target_passed_over_total", Counter, ["pool", "target"],
+        "New connections that went to another target, since this one was not to take them.";
+    TARGET_EJECTIONS = "gateway_target_ejections_total", Counter, ["pool", "target"],
+        "Times that the circuit of a target opened by itself.";
+    TARGET_SPARED = "gateway_target_ejections_spared_total", Counter, ["pool", "target"],
+        "Times that the circuit of a target did not open, since so many others of its pool were open.";
+    TARGET_HALF_OPEN = "gateway_target_half_open_connections", Gauge, ["pool", "target"],
+        "Connections of a target of which only the client was heard, of a pool that translates.";
+    POOL_PANIC = "gateway_pool_panic", Gauge, ["pool"],
+        "1 while so little of a pool's weight is in service that all of its targets are used.";
     TRACKED_REFUSED = "gateway_connections_refused_total", Counter, [],
         "Connections of pools that translate that found no place, and were refused.";
     ERRORS_SENT = "gateway_icmp_errors_sent_total", Counter, [],
@@ -169,6 +199,21 @@ pub const NODE: &[Definition] = &[
     TARGET_CONNECTIONS,
     TARGET_OPENED,
     TARGET_EVICTED,
+    TARGET_UP,
+    TARGET_CHECK_PASSING,
+    TARGET_CIRCUIT,
+    TARGET_EFFECTIVE_WEIGHT,
+    TARGET_SHARE,
+    TARGET_HANDSHAKE,
+    TARGET_UNANSWERED,
+    TARGET_REFUSED,
+    TARGET_RESETS,
+    TARGET_RETRANSMISSIONS,
+    TARGET_PASSED_OVER,
+    TARGET_EJECTIONS,
+    TARGET_SPARED,
+    TARGET_HALF_OPEN,
+    POOL_PANIC,
     TRACKED_REFUSED,
     ERRORS_SENT,
     ERRORS_SUPPRESSED,

@@ -2,7 +2,7 @@
 
 use super::catalog as c;
 use super::family::{Definition, Family};
-use super::{limits, pools};
+use super::{health, limits, pools};
 use crate::daemon::{Governor, LimitScan, RESERVED};
 use crate::dataplane::TrackCounts;
 use gateway_common::abi::{ABI_VERSION, Hook, InterfaceStats, Verdict};
@@ -43,6 +43,7 @@ impl Collector for Node {
         families.extend(limits::collect(governor, &scan));
         let connections = governor.readers().connection_counts();
         families.extend(pools::collect(governor, &connections));
+        families.extend(health::collect(governor, &connections));
         families.extend(tables(governor, &scan, &connections));
         families.into_iter().map(Family::finish).collect()
     }

@@ -1,16 +1,18 @@
 //! Metric families as the crate `prometheus` wants them.
 
 use prometheus::core::Desc;
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use std::collections::HashMap;
 
-/// Counter or gauge.
+/// Counter, gauge or histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows.
     Counter,
     /// Goes up and down.
     Gauge,
+    /// Counts by upper bounds, and the sum of what was counted.
+    Histogram,
 }
 
 /// A metric, before it has values.
@@ -48,24 +50,56 @@ impl Family {
 
     /// Adds a value. `labels` are the values of the definition's labels, in its order.
     pub fn count(&mut self, labels: &[&str], value: u64) {
-        debug_assert_eq!(labels.len(), self.definition.labels.len(), "{}", self.definition.name);
         // Exact up to 2^53, which is all that the format can tell.
-        let value = value as f64;
-        let pairs = self.definition.labels.iter().zip(labels);
-        let mut metric = Metric::from_label(pairs.map(|(name, value)| pair(name, value)).collect());
-        match self.definition.kind {
-            Kind::Counter => {
-                let mut counter = Counter::default();
-                counter.set_value(value);
-                metric.set_counter(counter);
-            }
-            Kind::Gauge => {
-                let mut gauge = Gauge::default();
-                gauge.set_value(value);
-                metric.set_gauge(gauge);
-            }
+        self.value(labels, value as f64);
+    }
+
+    /// Adds a value that need not be whole.
+    pub fn value(&mut self, labels: &[&str], value: f64) {
+        let mut metric = self.metric(labels);
+        if self.definition.kind == Kind::Counter {
+            let mut counter = Counter::default();
+            counter.set_value(value);
+            metric.set_counter(counter);
+        } else {
+            let mut gauge = Gauge::default();
+            gauge.set_value(value);
+            metric.set_gauge(gauge);
         }
         self.metrics.push(metric);
+    }
+
+    /// Adds a histogram. `buckets` are upper bounds, the least first, and how many lie in each and not in those before
+    /// it; `beyond` lie in none.
+    pub fn histogram(
+        &mut self,
+        labels: &[&str],
+        buckets: impl Iterator<Item = (f64, u64)>,
+        beyond: u64,
+        sum: f64,
+    ) {
+        let mut all = 0;
+        let cumulative = |(bound, count)| {
+            all += count;
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(all);
+            bucket
+        };
+        let buckets = buckets.map(cumulative).collect();
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets);
+        histogram.set_sample_count(all + beyond);
+        histogram.set_sample_sum(sum);
+        let mut metric = self.metric(labels);
+        metric.set_histogram(histogram);
+        self.metrics.push(metric);
+    }
+
+    fn metric(&self, labels: &[&str]) -> Metric {
+        debug_assert_eq!(labels.len(), self.definition.labels.len(), "{}", self.definition.name);
+        let pairs = self.definition.labels.iter().zip(labels);
+        Metric::from_label(pairs.map(|(name, value)| pair(name, value)).collect())
     }
 
     /// Done.
@@ -76,6 +110,7 @@ impl Family {
         family.set_field_type(match self.definition.kind {
             Kind::Counter => MetricType::COUNTER,
             Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram => MetricType::HISTOGRAM,
         });
         family.set_metric(self.metrics);
         family

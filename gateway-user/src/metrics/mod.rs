@@ -7,6 +7,7 @@ mod catalog;
 mod collect;
 mod family;
 mod flows;
+mod health;
 mod limits;
 mod pools;
 mod server;

@@ -8,6 +8,7 @@ mod labels;
 mod limits;
 mod node;
 mod pools;
+mod target_health;
 mod translation;
 
 use node::{Node, run, wait_for};

@@ -1,12 +1,12 @@
 //! Pools, and what was sent to their targets.
 
-use super::Counts;
+use super::{Counts, PoolHealthInfo, TargetHealthInfo};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// `GET /v1/pools`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PoolList {
     /// The live generation, 0 if there is none.
     pub generation: u32,
@@ -15,7 +15,7 @@ pub struct PoolList {
 }
 
 /// A pool, and what was sent to its targets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PoolInfo {
     /// Its name.
     pub name: String,
@@ -36,6 +36,9 @@ pub struct PoolInfo {
     /// What the MSS of SYNs is held to: `clamp`, or bytes; left out where they pass as they come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mss: Option<String>,
+    /// How the health of its targets is looked after; left out where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<PoolHealthInfo>,
     /// Routes that forward to it, or to a part of it, in their order.
     pub routes: Vec<String>,
     /// Its targets, by name.
@@ -43,7 +46,7 @@ pub struct PoolInfo {
 }
 
 /// A target, and what was sent to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TargetInfo {
     /// Its name.
     pub name: String,
@@ -73,6 +76,9 @@ pub struct TargetInfo {
     /// Its connections, where the pool remembers them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<TargetConnections>,
+    /// Its health, where the pool has that looked after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<TargetHealthInfo>,
 }
 
 /// What holds of translated connections.
@@ -116,6 +122,9 @@ pub enum TargetCondition {
 pub struct TargetConnections {
     /// That are not over.
     pub open: u64,
+    /// Those of them of which only the client was heard.
+    #[serde(default)]
+    pub half_open: u64,
     /// That ever began.
     pub opened: u64,
     /// That gave way to others while only their client had been heard.

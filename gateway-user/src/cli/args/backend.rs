@@ -27,15 +27,20 @@ pub enum TargetVerb {
   gateway connection list --target web/v2        those that are left
 
 Only pools that remember connections (`forward: dnat`) know new ones from others. Without --for,
-connections go on to their own end.")]
+connections go on to their own end. Its health is looked after meanwhile, and does not bring it new connections.")]
     Drain(DrainArgs),
     /// Send a target nothing more: its connections end
     #[command(after_help = "Example:
-  gateway target disable web/v2")]
+  gateway target disable web/v2
+
+Its health is looked after meanwhile, and does not bring it back.")]
     Disable(NamedTargetArgs),
     /// Let a target take connections again, with the policy's weight
     #[command(after_help = "Example:
-  gateway target enable web/v2")]
+  gateway target enable web/v2
+
+Where its pool's health is looked after its circuit closes too: it takes its whole part at once, until checks or
+handshakes fail anew.")]
     Enable(NamedTargetArgs),
 }
 

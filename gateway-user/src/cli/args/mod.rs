@@ -20,7 +20,7 @@ pub use label::{AddMembersArgs, DeleteMembersArgs, LabelVerb, ShowLabelArgs};
 pub use limit::{LimitVerb, UnbanArgs};
 pub use observe::{EventListArgs, EventVerb, FlowListArgs, FlowTopArgs, FlowVerb, FollowArgs, RateColumn};
 pub use policy::{ApplyArgs, PolicyFileArgs, PolicyVerb};
-pub use pool::{PoolVerb, ShowPoolArgs};
+pub use pool::{PoolTopArgs, PoolVerb, ShowPoolArgs};
 pub use route::{AddRouteArgs, ChangeArgs, DeleteRouteArgs, RouteVerb, SetRouteArgs};
 pub use run::{LogLevel, Mode, RunArgs, Settings};
 pub use values::{Metrics, OnOff};

@@ -139,7 +139,7 @@ pub struct EventListArgs {
     /// Most events to show, 1 to 10000
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
-    /// Alerts alone: limits reached, bans, attacks
+    /// Alerts alone: limits reached, bans, attacks, and what became of targets
     #[arg(long)]
     pub alerts: bool,
     /// How to show them.
@@ -153,7 +153,7 @@ pub struct FollowArgs {
     /// End after this many
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
-    /// Alerts alone: limits reached, bans, attacks
+    /// Alerts alone: limits reached, bans, attacks, and what became of targets
     #[arg(long)]
     pub alerts: bool,
     /// How to show them; json is an object a line.
@@ -162,7 +162,7 @@ pub struct FollowArgs {
 }
 
 /// A time between two looks, at least 100 ms.
-fn parse_interval(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_interval(text: &str) -> Result<Duration, String> {
     let Interval(interval) = text.parse()?;
     if interval < Duration::from_millis(100) {
         return Err("at least 100ms".to_owned());

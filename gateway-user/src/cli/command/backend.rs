@@ -1,9 +1,10 @@
 //! `gateway target`.
 
+use super::super::CliError;
 use super::super::args::{NamedTargetArgs, SetTargetArgs, TargetVerb};
 use super::super::client::Client;
 use super::super::target::Target;
-use super::super::{CliError, output, render};
+use super::pool::show_one;
 use crate::api::types::{PoolInfo, SetTargetState, TargetCondition, TargetWeight};
 use hyper::Method;
 
@@ -35,5 +36,5 @@ fn path(args: &NamedTargetArgs, what: &str) -> Target {
 }
 
 fn show(args: &NamedTargetArgs, pool: &PoolInfo) -> Result<(), CliError> {
-    output::show(args.output.output, pool, |wide| render::pool::one(pool, None, wide))
+    show_one(args.output.output, pool)
 }

@@ -2,12 +2,11 @@
 
 use super::super::args::{FlowListArgs, FlowTopArgs, FlowVerb, Format, RateColumn};
 use super::super::client::Client;
+use super::super::drawing::{Drawing, is_drawn};
 use super::super::rates::{Looks, Top};
 use super::super::target::Target;
 use super::super::{CliError, output, render, units};
 use crate::api::types::{Flow, FlowList, FlowOrder, TalkerList};
-use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Flows looked at in each order: those with the most bytes so far and those with the latest packets
 /// are where the fastest are.
@@ -49,29 +48,29 @@ async fn ask(client: &Client, limit: u32, by: FlowOrder, route: Option<&str>) ->
 async fn top(client: &Client, args: &FlowTopArgs) -> Result<(), CliError> {
     let mut looks = Looks::default();
     look(client, args, &mut looks).await?;
-    if !is_drawn(args) {
+    if !is_drawn(args.output.output, args.once) {
         return print_looks(client, args, &mut looks).await;
     }
     let mut drawing = Drawing::begin()?;
     while drawing.pause(args.interval).await {
         let top = look(client, args, &mut looks).await?;
         let wide = args.output.output == Format::Wide;
-        drawing.screen.draw(&render::flow::top(&top, drawing.limit(args), wide))?;
+        drawing.draw(&render::flow::top(&top, drawn(&drawing, args), wide))?;
     }
     Ok(())
 }
 
 async fn sources(client: &Client, args: &FlowTopArgs) -> Result<(), CliError> {
-    if !is_drawn(args) {
+    if !is_drawn(args.output.output, args.once) {
         let limit = args.limit.map_or(SHOWN, |limit| limit as usize);
         let talkers = ask_talkers(client, args, limit).await?;
         return output::show(args.output.output, &talkers, |wide| render::talker::top(&talkers, limit, wide));
     }
     let mut drawing = Drawing::begin()?;
     loop {
-        let limit = drawing.limit(args);
+        let limit = drawn(&drawing, args);
         let talkers = ask_talkers(client, args, limit).await?;
-        drawing.screen.draw(&render::talker::top(&talkers, limit, args.output.output == Format::Wide))?;
+        drawing.draw(&render::talker::top(&talkers, limit, args.output.output == Format::Wide))?;
         if !drawing.pause(args.interval).await {
             return Ok(());
         }
@@ -90,41 +89,9 @@ async fn ask_talkers(client: &Client, args: &FlowTopArgs, limit: usize) -> Resul
     Ok(client.get(&target).await?)
 }
 
-/// Whether looks are drawn one over the other until somebody ends it.
-fn is_drawn(args: &FlowTopArgs) -> bool {
-    matches!(args.output.output, Format::Table | Format::Wide) && output::to_terminal() && !args.once
-}
-
-/// A screen on which looks are drawn.
-struct Drawing {
-    screen: output::Screen,
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Drawing {
-    fn begin() -> Result<Drawing, CliError> {
-        let interrupt = signal(SignalKind::interrupt()).map_err(CliError::Runtime)?;
-        let terminate = signal(SignalKind::terminate()).map_err(CliError::Runtime)?;
-        let screen = output::Screen::enter()?;
-        screen.draw("looking …\n")?;
-        Ok(Drawing { screen, interrupt, terminate })
-    }
-
-    /// Waits until the next look is due; false if it is the end.
-    async fn pause(&mut self, interval: Duration) -> bool {
-        tokio::select! {
-            () = tokio::time::sleep(interval) => true,
-            _ = self.interrupt.recv() => false,
-            _ = self.terminate.recv() => false,
-        }
-    }
-
-    /// How many fit.
-    fn limit(&self, args: &FlowTopArgs) -> usize {
-        let fitting = || self.screen.rows().saturating_sub(OTHER_LINES).max(1);
-        args.limit.map_or_else(fitting, |limit| limit as usize)
-    }
+/// How many flows are drawn.
+fn drawn(drawing: &Drawing, args: &FlowTopArgs) -> usize {
+    args.limit.map_or_else(|| drawing.fitting(OTHER_LINES), |limit| limit as usize)
 }
 
 /// Prints one look, or with JSON and a reader that asked for more than one, a line a look.

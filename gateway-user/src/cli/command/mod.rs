@@ -10,6 +10,7 @@ pub mod label;
 pub mod limit;
 pub mod policy;
 pub mod pool;
+pub mod pool_top;
 pub mod route;
 pub mod run;
 pub mod status;

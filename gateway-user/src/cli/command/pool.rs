@@ -1,15 +1,17 @@
 //! `gateway pool`.
 
-use super::super::args::{PoolVerb, ShowPoolArgs};
+use super::super::args::{Format, PoolVerb, ShowPoolArgs};
 use super::super::client::Client;
 use super::super::target::Target;
-use super::super::{CliError, output, render};
+use super::super::{CliError, output, render, units};
+use super::pool_top;
 use crate::api::types::{Counts, PoolInfo, PoolList, TargetInfo};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-const POOLS: &str = "/v1/pools";
+/// Where pools are asked for.
+pub const POOLS: &str = "/v1/pools";
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -45,6 +47,7 @@ pub async fn run(client: &Client, verb: PoolVerb) -> Result<(), CliError> {
             output::show(args.output, &pools, |wide| render::pool::list(&pools, wide))
         }
         PoolVerb::Show(args) => show(client, &args).await,
+        PoolVerb::Top(args) => pool_top::run(client, &args).await,
     }
 }
 
@@ -53,13 +56,23 @@ async fn show(client: &Client, args: &ShowPoolArgs) -> Result<(), CliError> {
     let start = Instant::now();
     let before: PoolInfo = client.get(&target).await?;
     if !args.rate {
-        return output::show(args.output.output, &before, |wide| render::pool::one(&before, None, wide));
+        return show_one(args.output.output, &before);
     }
     tokio::time::sleep(LOOK).await;
     let pool: PoolInfo = client.get(&target).await?;
     let rates = rates(&before.targets, &pool.targets, start.elapsed());
     let rated = Rated { pool, rates };
-    output::show(args.output.output, &rated, |wide| render::pool::one(&rated.pool, Some(&rated.rates), wide))
+    output::show(args.output.output, &rated, |wide| {
+        render::pool::one(&rated.pool, Some(&rated.rates), units::now_unix_ms(), wide)
+    })
+}
+
+/// Shows a pool without rates.
+///
+/// # Errors
+/// As [`output::show`].
+pub fn show_one(format: Format, pool: &PoolInfo) -> Result<(), CliError> {
+    output::show(format, pool, |wide| render::pool::one(pool, None, units::now_unix_ms(), wide))
 }
 
 /// What was sent between two looks; a target that was not there before has no rate yet.
@@ -98,6 +111,7 @@ mod tests {
             labels: BTreeMap::new(),
             sent: Counts { packets, bytes: packets * 100 },
             connections: None,
+            health: None,
         };
         let before = [target("v1", 1_000), target("v2", 5)];
         let now = [target("v1", 3_000), target("v2", 5), target("v3", 70)];

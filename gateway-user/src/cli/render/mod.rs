@@ -3,10 +3,12 @@
 pub mod connection;
 pub mod event;
 pub mod flow;
+pub mod health;
 pub mod label;
 pub mod limit;
 pub mod policy;
 pub mod pool;
+pub mod pool_top;
 pub mod route;
 pub mod status;
 pub mod talker;

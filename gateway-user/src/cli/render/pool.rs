@@ -3,10 +3,12 @@
 use super::super::command::pool::TargetRate;
 use super::super::output::Columns;
 use super::super::units::{bit_rate, bytes, date_time, number, packet_rate};
-use super::{count, endpoint, names};
+use super::{count, endpoint, health, names};
 use crate::api::types::{PoolInfo, PoolList, TargetCondition, TargetInfo};
 
 const PPM_IN_PERCENT: u32 = 10_000;
+/// Column of a list.
+const TAKING: usize = 4;
 
 /// Pools as a table.
 #[must_use]
@@ -17,6 +19,10 @@ pub fn list(list: &PoolList, wide: bool) -> String {
     let mut heads = vec!["NAME", "FORWARD", "HASH", ">TARGETS", ">TAKING", ">PACKETS", ">BYTES"];
     if wide {
         heads.push("ROUTES");
+    }
+    let looked_after = list.pools.iter().any(|pool| pool.health.is_some());
+    if looked_after {
+        heads.insert(TAKING + 1, "HEALTH");
     }
     let mut columns = Columns::new(&heads);
     for pool in &list.pools {
@@ -35,6 +41,9 @@ pub fn list(list: &PoolList, wide: bool) -> String {
         if wide {
             cells.push(pool.routes.join(","));
         }
+        if looked_after {
+            cells.insert(TAKING + 1, health::of_pool(pool));
+        }
         columns.row(cells);
     }
     columns.text()
@@ -42,7 +51,7 @@ pub fn list(list: &PoolList, wide: bool) -> String {
 
 /// A pool and its targets.
 #[must_use]
-pub fn one(pool: &PoolInfo, rates: Option<&[TargetRate]>, wide: bool) -> String {
+pub fn one(pool: &PoolInfo, rates: Option<&[TargetRate]>, now_unix_ms: u64, wide: bool) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: &str| text.push_str(&format!("{key:<10}{value}\n"));
     line("pool", &pool.name);
@@ -61,11 +70,16 @@ pub fn one(pool: &PoolInfo, rates: Option<&[TargetRate]>, wide: bool) -> String 
     if let Some(mss) = &pool.mss {
         line("mss", mss);
     }
+    if let Some(terms) = &pool.health {
+        line("check", terms.check.as_deref().unwrap_or("none"));
+        line("passive", terms.passive.as_deref().unwrap_or("none"));
+        line("eject", &terms.eject);
+    }
     line("routes", &if pool.routes.is_empty() { "none".to_owned() } else { names(&pool.routes) });
     let taking = pool.targets.iter().filter(|target| takes(target)).count();
     line("targets", &format!("{}, {taking} of them taking packets", count(pool.targets.len(), "target")));
     text.push('\n');
-    text + &targets(pool, rates, wide)
+    text + &targets(pool, rates, wide) + &health::troubles(pool, now_unix_ms)
 }
 
 /// What the targets' network sees for a source, where it is not the client's own.
@@ -87,7 +101,11 @@ fn source(pool: &PoolInfo) -> Option<String> {
 fn targets(pool: &PoolInfo, rates: Option<&[TargetRate]>, wide: bool) -> String {
     let tracks = pool.targets.iter().any(|target| target.connections.is_some());
     let labels = pool.targets.iter().any(|target| !target.labels.is_empty());
+    let health = pool.health.is_some();
     let mut heads = vec!["TARGET", "ADDRESS", ">WEIGHT", ">SHARE", "STATE"];
+    if health {
+        heads.push("HEALTH");
+    }
     if tracks {
         heads.extend([">OPEN", ">OPENED"]);
     }
@@ -97,6 +115,9 @@ fn targets(pool: &PoolInfo, rates: Option<&[TargetRate]>, wide: bool) -> String 
     }
     if rates.is_some() {
         heads.extend([">PACKET RATE", ">BIT RATE"]);
+    }
+    if health && wide {
+        heads.extend(health::WIDE);
     }
     if labels {
         heads.push("LABELS");
@@ -110,6 +131,9 @@ fn targets(pool: &PoolInfo, rates: Option<&[TargetRate]>, wide: bool) -> String 
             target.share_ppm.map_or_else(|| "-".to_owned(), percent),
             state(target),
         ];
+        if health {
+            cells.push(health::word(target).to_owned());
+        }
         let connections = target.connections.as_ref();
         cells.extend(connections.map(|of| number(of.open, wide)));
         cells.extend(connections.map(|of| number(of.opened, wide)));
@@ -120,6 +144,9 @@ fn targets(pool: &PoolInfo, rates: Option<&[TargetRate]>, wide: bool) -> String 
             let rate = rates.get(place);
             cells.push(rate.map_or_else(String::new, |rate| packet_rate(rate.packets_per_sec)));
             cells.push(rate.map_or_else(String::new, |rate| bit_rate(rate.bytes_per_sec)));
+        }
+        if health && wide {
+            cells.extend(health::wide(target));
         }
         if labels {
             let labels: Vec<String> =
@@ -154,7 +181,7 @@ fn weight(target: &TargetInfo) -> String {
 }
 
 /// To a thousandth of a percent, about an element of the table.
-fn percent(ppm: u32) -> String {
+pub(super) fn percent(ppm: u32) -> String {
     format!("{}.{:03} %", ppm / PPM_IN_PERCENT, ppm % PPM_IN_PERCENT / 10)
 }
 
@@ -178,6 +205,7 @@ mod tests {
             labels: BTreeMap::new(),
             sent,
             connections: None,
+            health: None,
         }
     }
 
@@ -190,6 +218,7 @@ mod tests {
             source: Vec::new(),
             translation: None,
             mss: None,
+            health: None,
             routes: vec!["web".into(), "web6".into()],
             targets: vec![
                 target("v1", "10.0.0.11", 95, Some(949_998), 1_234_567),
@@ -226,14 +255,14 @@ v1      10.0.0.11               95  94.999 %  taking    1.23M  1.23 GB
 v2      2001:db8::12             5   5.000 %  taking    64.0k  64.0 MB
 v3      10.0.0.13     0 (policy 5)         -  off           0      0 B
 ";
-        assert_eq!(one(&pool(), None, false), text);
+        assert_eq!(one(&pool(), None, 0, false), text);
         let rate = |target: &str, packets_per_sec| TargetRate {
             target: target.into(),
             packets_per_sec,
             bytes_per_sec: packets_per_sec * 1_000.0,
         };
         let rates = [rate("v1", 95_000.0), rate("v2", 5_000.0), rate("v3", 0.0)];
-        let text = one(&pool(), Some(&rates), false);
+        let text = one(&pool(), Some(&rates), 0, false);
         assert!(text.contains("1.23 GB    95.0 kpps   760 Mbit/s\n"), "{text}");
     }
 
@@ -252,7 +281,8 @@ v3      10.0.0.13     0 (policy 5)         -  off           0      0 B
         });
         for target in &mut pool.targets {
             let returned = Counts { packets: 7, bytes: 700 };
-            target.connections = Some(TargetConnections { open: 3, opened: 9, evicted: 0, returned });
+            target.connections =
+                Some(TargetConnections { open: 3, half_open: 1, opened: 9, evicted: 0, returned });
         }
         pool.targets[0].port = Some(8_080);
         pool.targets[1].state = TargetCondition::Draining;
@@ -275,7 +305,7 @@ v1      10.0.0.11:8080      95  94.999 %  taking                                
 v2      2001:db8::12         5   5.000 %  draining until 2023-11-14 22:13:20 UTC     3       9    64.0k  64.0 MB         7           700 B  version=v2
 ";
         let plain: Vec<String> =
-            one(&pool, None, false).lines().map(|line| line.trim_end().to_owned()).collect();
+            one(&pool, None, 0, false).lines().map(|line| line.trim_end().to_owned()).collect();
         let expected: Vec<&str> = text.lines().map(str::trim_end).collect();
         assert_eq!(plain, expected);
     }

@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Why a target's circuit is closed.
+const IN_SERVICE: &str = "in service";
+
 /// All targets of the live policy whose health is looked after.
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Book {
@@ -31,9 +34,9 @@ struct OfPool {
 #[derive(Clone, Debug)]
 pub(in crate::daemon) struct Watched {
     name: Arc<str>,
-    slot: u32,
+    pub slot: u32,
     /// Its weight, whatever its health.
-    weight: u16,
+    pub weight: u16,
     /// Good, and bad, answers in a row.
     good: u32,
     bad: u32,
@@ -46,8 +49,9 @@ pub(in crate::daemon) struct Watched {
     /// Why, and since when.
     pub reason: String,
     pub since_unix_ms: u64,
-    /// What handshakes had told when it was seen last.
-    told: HandshakeCount,
+    /// What handshakes had told one to two windows ago, and up to one ago; and when that was.
+    told: [HandshakeCount; 2],
+    told_at: u32,
 }
 
 /// The time, by both clocks that are needed.
@@ -217,7 +221,7 @@ impl Watched {
         let circuit = Circuit(health.circuit);
         let standing = circuit.standing(now.circuit, &health);
         let reason = match standing {
-            Standing::Closed => "in service".to_owned(),
+            Standing::Closed => IN_SERVICE.to_owned(),
             _ => "as before the daemon started".to_owned(),
         };
         Watched {
@@ -231,7 +235,8 @@ impl Watched {
             standing,
             reason,
             since_unix_ms: now.unix_ms,
-            told: readers.handshakes(slot),
+            told: [readers.handshakes(slot); 2],
+            told_at: now.circuit,
         }
     }
 
@@ -269,7 +274,7 @@ impl Watched {
         readers: &Readers,
         now: Now,
     ) -> Option<Told> {
-        let told = match &outcome {
+        let news = match &outcome {
             Ok(took) => {
                 (self.good, self.bad) = (self.good.saturating_add(1), 0);
                 if self.passes == Some(true) || self.good < u32::from(check.rise) {
@@ -279,7 +284,7 @@ impl Watched {
                     readers.change_circuit(self.slot, |circuit, _| circuit.released());
                     news.then(|| {
                         format!(
-                            "up: {} answered {} times in a row, last in {took:.1?}",
+                            "{} answered {} times in a row, last in {took:.1?}",
                             check.kind.name(),
                             self.good
                         )
@@ -294,18 +299,16 @@ impl Watched {
                     // Again and again, so that its time does not run out should the daemon end.
                     let news = self.passes.replace(false) != Some(false);
                     readers.change_circuit(self.slot, |circuit, terms| circuit.held(now.circuit, terms));
-                    news.then(|| {
-                        format!("down: {}: {reason}, {} times in a row", check.kind.name(), self.bad)
-                    })
+                    news.then(|| format!("{}: {reason}, {} times in a row", check.kind.name(), self.bad))
                 }
             }
         };
         let bad = outcome.is_err();
         self.last = Some(outcome);
-        let text = told?;
-        if bad {
-            self.stands(Standing::Open, text.clone(), now);
-        }
+        let reason = news?;
+        let text = format!("{}: {reason}", if bad { "down" } else { "up" });
+        // One that is up again is open still, until its time is over.
+        self.stands(if bad { Standing::Open } else { self.standing }, reason, now);
         Some(Told { subject: Arc::clone(&self.name), text, bad })
     }
 
@@ -318,23 +321,32 @@ impl Watched {
             (circuit, found.circuit) = (changed.to, changed.to.0);
         }
         let standing = circuit.standing(now.circuit, &found);
-        let told = std::mem::replace(&mut self.told, readers.handshakes(self.slot));
+        let told = readers.handshakes(self.slot);
         if standing == self.standing {
             // Between two openings it may have been tried unseen; the time that it has left tells.
+            self.remember(told, found.window, now);
             return None;
         }
-        let text = match standing {
-            Standing::Closed => "closed: in service".to_owned(),
-            Standing::Open => self.why_open(&told, circuit, &found, now),
-            Standing::Trial => {
-                format!("half-open: {}% of its new connections try it", health.trial)
-            }
+        let (word, reason) = match standing {
+            Standing::Closed => ("closed", IN_SERVICE.to_owned()),
+            Standing::Open => ("open", self.why_open(&told, circuit, &found, now)),
+            Standing::Trial => ("half-open", format!("{}% of its new connections try it", health.trial)),
             Standing::Recovering => {
-                format!("recovering: its share grows for {}", duration_text(health.slow_start))
+                ("recovering", format!("its share grows for {}", duration_text(health.slow_start)))
             }
         };
-        self.stands(standing, text.clone(), now);
+        let text = format!("{word}: {reason}");
+        self.stands(standing, reason, now);
+        self.remember(told, found.window, now);
         Some(Told { subject: Arc::clone(&self.name), text, bad: standing == Standing::Open })
+    }
+
+    /// Keeps what failed within a window apart from what did before, so that an opening is told with all that led to it.
+    fn remember(&mut self, told: HandshakeCount, window: u32, now: Now) {
+        if now.circuit.wrapping_sub(self.told_at) >= window {
+            self.told = [self.told[1], told];
+            self.told_at = now.circuit;
+        }
     }
 
     /// Whether a target whose checks pass need not wait for clients to try it: nobody counts their handshakes, or too
@@ -344,16 +356,17 @@ impl Watched {
         tried && (health.passive.is_none() || circuit.tried_for(now.circuit) >= found.base)
     }
 
-    fn why_open(&self, before: &HandshakeCount, circuit: Circuit, found: &TargetHealth, now: Now) -> String {
+    fn why_open(&self, told: &HandshakeCount, circuit: Circuit, found: &TargetHealth, now: Now) -> String {
         if circuit.is_held() {
             return self.reason.clone();
         }
+        let [before, _] = &self.told;
         let left = Duration::from_nanos(u64::from(circuit.left(now.circuit, found)) << UNIT_SHIFT);
         let left = duration_text(Duration::from_secs(left.as_secs_f64().round() as u64));
         format!(
-            "open: {} handshakes unanswered and {} reset of late; tried again in {left}, time {} in a row",
-            self.told.unanswered - before.unanswered,
-            self.told.refused - before.refused,
+            "{} handshakes unanswered and {} reset of late; tried again in {left}, time {} in a row",
+            told.unanswered - before.unanswered,
+            told.refused - before.refused,
             circuit.strikes(),
         )
     }

@@ -7,7 +7,10 @@
 //! drains or its checks fail; and of that the share that its circuit leaves it.
 
 mod book;
+mod sight;
 mod watch;
 
 pub(in crate::daemon) use book::{Book, Now};
+pub(in crate::daemon) use sight::pool_info;
+pub use sight::{PoolSight, TargetSight};
 pub(in crate::daemon) use watch::{count_open, look_after};
