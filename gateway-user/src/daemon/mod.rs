@@ -44,7 +44,7 @@ pub use edit::Edit;
 pub use error::{GovernError, LabelError, RunError};
 pub use events::{RECENT_MAX, Seen};
 pub use governor::{Course, Governor};
-pub use health::{PoolSight, TargetSight};
+pub use health::{CheckCounts, PoolSight, TargetSight};
 pub use interfaces::InterfaceState;
 pub use label_files::Files;
 pub use labels::{TTL_SECS_MAX, Which};

@@ -76,6 +76,10 @@ catalog! {
         "Connections of a target of which only the client was heard, of a pool that translates.";
     POOL_PANIC = "gateway_pool_panic", Gauge, ["pool"],
         "1 while so little of a pool's weight is in service that all of its targets are used.";
+    CHECKS = "gateway_checks_total", Counter, ["outcome"],
+        "Checks of targets: passed, failed, unmade for a reason of this node's, or skipped since the one before went on.";
+    CHECK_LATE = "gateway_check_late_seconds", Histogram, [],
+        "How much later than planned checks of targets began.";
     TRACKED_REFUSED = "gateway_connections_refused_total", Counter, [],
         "Connections of pools that translate that found no place, and were refused.";
     ERRORS_SENT = "gateway_icmp_errors_sent_total", Counter, [],
@@ -214,6 +218,8 @@ pub const NODE: &[Definition] = &[
     TARGET_SPARED,
     TARGET_HALF_OPEN,
     POOL_PANIC,
+    CHECKS,
+    CHECK_LATE,
     TRACKED_REFUSED,
     ERRORS_SENT,
     ERRORS_SUPPRESSED,

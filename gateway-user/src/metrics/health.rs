@@ -2,7 +2,7 @@
 
 use super::catalog as c;
 use super::family::Family;
-use crate::daemon::{Governor, TargetSight};
+use crate::daemon::{CheckCounts, Governor, TargetSight};
 use crate::dataplane::TrackCounts;
 use crate::handshakes::bound_ns;
 use gateway_common::abi::HandshakeCount;
@@ -29,9 +29,28 @@ pub fn collect(governor: &Governor, connections: &TrackCounts) -> Vec<Family> {
         }
     }
     let mut families = vec![half_open, panic];
+    families.extend(checks(&governor.check_counts()));
     families.extend(states.families());
     families.extend(told.families());
     families
+}
+
+/// How the checks themselves do.
+fn checks(counts: &CheckCounts) -> [Family; 2] {
+    let mut made = Family::new(c::CHECKS);
+    for (outcome, count) in [
+        ("passed", counts.passed),
+        ("failed", counts.failed),
+        ("unmade", counts.unmade),
+        ("skipped", counts.skipped),
+    ] {
+        made.count(&[outcome], count);
+    }
+    let mut late = Family::new(c::CHECK_LATE);
+    let [bounded @ .., beyond] = counts.late;
+    let bound = |(bucket, count)| (bound_ns(bucket) as f64 / NS_IN_SEC, count);
+    late.histogram(&[], bounded.into_iter().enumerate().map(bound), beyond, counts.late_sum.as_secs_f64());
+    [made, late]
 }
 
 /// What holds of targets now.

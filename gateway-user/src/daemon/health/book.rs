@@ -1,5 +1,6 @@
 //! What is known of each target, and what follows from what is heard of it.
 
+use super::checks::CheckCounts;
 use crate::compile::target_name;
 use crate::dataplane::Readers;
 use crate::policy::{Check, Health, Policy, duration_text};
@@ -17,6 +18,8 @@ const IN_SERVICE: &str = "in service";
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Book {
     pools: BTreeMap<String, OfPool>,
+    /// Checks in number.
+    pub counts: CheckCounts,
     /// What was found of targets when they were looked after first, until it is told.
     found: Vec<Told>,
 }
@@ -155,6 +158,10 @@ impl Book {
         readers: &Readers,
         now: Now,
     ) -> Option<Told> {
+        match outcome {
+            Ok(_) => self.counts.passed += 1,
+            Err(_) => self.counts.failed += 1,
+        }
         let (pool, target) = name.split_once('/')?;
         let of = self.pools.get_mut(pool)?;
         let check = of.health.check.clone()?;

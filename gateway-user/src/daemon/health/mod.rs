@@ -7,10 +7,12 @@
 //! drains or its checks fail; and of that the share that its circuit leaves it.
 
 mod book;
+mod checks;
 mod sight;
 mod watch;
 
 pub(in crate::daemon) use book::{Book, Now};
+pub use checks::CheckCounts;
 pub(in crate::daemon) use sight::pool_info;
 pub use sight::{PoolSight, TargetSight};
 pub(in crate::daemon) use watch::{count_open, look_after};

@@ -1,6 +1,7 @@
 //! The task that looks after targets: asks them, hears of their circuits, and makes the policy's tables follow.
 
 use super::book::{Now, Told};
+use super::checks::CheckCounts;
 use crate::daemon::clock::unix_now;
 use crate::daemon::governor::Governor;
 use crate::daemon::tasks::blocking;
@@ -94,10 +95,12 @@ impl Governor {
             let mut book = self.health();
             for report in reports.drain(..) {
                 let key = &report.probe.key;
+                book.counts.began(report.late, report.skipped);
                 if let Err(failure) = &report.outcome
                     && failure.is_local()
                 {
                     // That says nothing of the target.
+                    book.counts.unmade += 1;
                     self.notice(SUBJECT, format!("`{key}` cannot be checked: {failure}"));
                     continue;
                 }
@@ -142,6 +145,12 @@ impl Governor {
                 self.readers.correct_open(*slot, more);
             }
         }
+    }
+
+    /// Checks in number.
+    #[must_use]
+    pub fn check_counts(&self) -> CheckCounts {
+        self.health().counts
     }
 
     /// What is to be asked of the live policy's targets.
