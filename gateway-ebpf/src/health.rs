@@ -170,8 +170,12 @@ fn note(judged: &mut Judged, slot: u32, outcome: u32) {
 #[inline(never)]
 pub extern "C" fn gateway_handshake(cpu: u32) -> u32 {
     let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return 0 };
+    if judged.handshake == 0 {
+        return 0;
+    }
     let slot = judged.handshake & 0xffff;
     let succeeded = judged.handshake & SUCCEEDED != 0;
+    judged.handshake = 0;
     let Some(found) = health(slot) else { return 0 };
     // SAFETY: a live element of TARGET_HEALTH, as in `admission`.
     let terms = unsafe { &*found };
@@ -395,12 +399,6 @@ fn answered(judged: &mut Judged, slot: u32, took: u32) {
     note(judged, slot, SUCCEEDED);
 }
 
-/// Whether the packet tells of a handshake whose answers do not pass here.
-#[inline(always)]
-pub fn tells(packet: &Packet) -> bool {
-    packet.protocol == protocol::TCP
-}
-
 /// Follows the handshake of the packet that this CPU judges, with a target whose answers do not pass here. A global
 /// function, as above.
 #[unsafe(no_mangle)]
@@ -431,7 +429,7 @@ fn pending(control: &Control, judged: &mut Judged, forwarding: &Forwarding) {
         }
         *entry = Pending { tag, slot: slot as u16, repeated: 0, time_ns: now_ns(control, true) };
         account::target_opened(judged.cpu, slot);
-    } else if known {
+    } else if known && flags & (ACK | RST) != 0 {
         entry.tag = 0;
         if flags & RST == 0 {
             let took = now_ns(control, true).wrapping_sub(entry.time_ns) >> 10;

@@ -4,7 +4,7 @@ use crate::account::{Account, telemetry};
 use crate::memo::Validity;
 use crate::pool::RETURNS;
 use crate::track::{FOLLOWS, gateway_return};
-use crate::{account, classify, event, express, fragments, health, keyed, maps, memo, owner, police, pool};
+use crate::{account, classify, event, express, fragments, keyed, maps, memo, owner, police, pool};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
 use bytemuck::{Pod, Zeroable};
@@ -87,7 +87,7 @@ pub struct Judged {
     pub proxy: u32,
     /// Slot of the target that the memo knows of the packet's flow, 0 if none.
     pub target: u32,
-    /// How the handshake ended that it is part of, and with which target: see [`health::gateway_handshake`]; 0 if that
+    /// How the handshake ended that it is part of, and with which target: see [`crate::health::gateway_handshake`]; 0 if that
     /// is not known.
     pub handshake: u32,
     /// Zero.
@@ -270,9 +270,6 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
             let slot = if judged.target != 0 { judged.target } else { pool::slot(cpu) };
             account::target(cpu, slot, judged.length);
         }
-    }
-    if judged.handshake != 0 {
-        health::gateway_handshake(cpu);
     }
     if judged.reason != 0 {
         account.reason(judged.reason, judged.is_dropped());

@@ -25,7 +25,7 @@ use gateway_common::fragment;
 use gateway_common::hash::{finish, fold};
 use gateway_common::icmp_error::told_mtu;
 use gateway_common::image::{Forward, HashOver, MAX_TARGETS, POOL_HEALTH, PoolEntry, TargetEntry};
-use gateway_common::packet::{Packet, set_address};
+use gateway_common::packet::{Packet, protocol, set_address};
 use gateway_common::reason::Reason;
 use gateway_common::target::{element, hash};
 
@@ -60,16 +60,12 @@ pub struct Forwarding {
     pub mss: u32,
     /// 1: the packet is an ICMP error, and what it quotes is translated with it.
     pub related: u32,
-    /// 1: the handshake with the target is measured, and its answers do not pass here.
-    pub measured: u32,
-    /// Zero.
-    pub reserved: u32,
     /// `struct bpf_fib_lookup` of linux/bpf.h: family and protocols, ports and length, interface, type of
     /// service, four words of source and four of destination, VLAN, and two link-layer addresses.
     pub fib: [u32; 16],
 }
 
-const _: () = assert!(size_of::<Forwarding>() == 152);
+const _: () = assert!(size_of::<Forwarding>() == 144);
 
 /// Sent with the link-layer addresses that are known.
 pub const DIRECT: u32 = 0;
@@ -82,14 +78,12 @@ pub const BY_STACK: u32 = 2;
 const CHOSEN: u32 = 0;
 /// The target is chosen, the way is to be asked for.
 const ASK: u32 = 1;
-/// No target takes packets.
-const NONE: u32 = 2;
-/// The tables point outside themselves.
-const FAULT: u32 = 3;
 /// The pool translates, and the packet's connection says where it goes.
-const TRACKS: u32 = 4;
-/// Every target has as many connections as it may.
-const FULL: u32 = 5;
+const TRACKS: u32 = 2;
+/// It cannot be sent: below it stands the [`Reason`].
+const REFUSED: u32 = 1 << 8;
+/// The tables point outside themselves.
+const FAULT: u32 = REFUSED | Reason::PolicyFault as u32;
 
 /// In [`Judged::pool`]: no pool, but the return half of a tracked connection, whose [`Forwarding`] is written.
 pub const RETURNS: u32 = u32::MAX;
@@ -125,20 +119,14 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
             return;
         }
         said = gateway_hop(cpu, interface.ifindex, segment);
-    } else if said <= ASK && health::tells(&judged.packet) && is_measured(cpu) {
-        health::gateway_pending(cpu);
     }
     if said == ASK {
         hook.ask_next_hop(cpu);
         owner::gateway_narrow(cpu);
         said = gateway_way(cpu, interface.ifindex, segment);
     }
-    if said == NONE {
-        judged.refuse(Reason::NoTarget);
-    } else if said == FULL {
-        judged.refuse(Reason::TargetsFull);
-    } else if said != CHOSEN {
-        judged.refuse(Reason::PolicyFault);
+    if said != CHOSEN {
+        judged.refuse_by(said & (Reason::COUNT as u32 - 1));
     }
 }
 
@@ -152,12 +140,6 @@ fn connection(cpu: u32) -> u32 {
 #[inline(always)]
 pub fn slot(cpu: u32) -> u32 {
     maps::FORWARDING.get(cpu).map_or(0, |forwarding| forwarding.slot)
-}
-
-/// Whether the handshake of this CPU's packet is measured, with a target whose answers do not pass here.
-#[inline(always)]
-fn is_measured(cpu: u32) -> bool {
-    maps::FORWARDING.get(cpu).is_some_and(|forwarding| forwarding.measured != 0)
 }
 
 /// Whether this CPU's packet goes to a connection's client.
@@ -195,7 +177,18 @@ pub fn next_hop(cpu: u32, hop: u32) -> Option<&'static mut NextHop> {
 #[inline(never)]
 pub extern "C" fn gateway_target(cpu: u32, ifindex: u32, segment: u32) -> u32 {
     let Some((judged, forwarding)) = scratch(cpu) else { return FAULT };
-    choose(judged, forwarding, ifindex, segment).unwrap_or(FAULT)
+    let said = choose(judged, forwarding, ifindex, segment).unwrap_or(FAULT);
+    if said <= ASK && is_measured(judged) {
+        health::gateway_pending(cpu);
+        health::gateway_handshake(cpu);
+    }
+    said
+}
+
+/// Whether the packet tells of a handshake with a target whose answers do not pass here.
+#[inline(always)]
+fn is_measured(judged: &Judged) -> bool {
+    judged.packet.protocol == protocol::TCP && entry(judged).is_some_and(|pool| pool.flags & POOL_HEALTH != 0)
 }
 
 #[inline(always)]
@@ -205,14 +198,15 @@ fn choose(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, segmen
         return Some(TRACKS);
     }
     if pool.size == 0 {
-        return Some(NONE);
+        return Some(REFUSED | Reason::NoTarget as u32);
     }
     let flow_hash = hash(HashOver::FiveTuple as u8, &judged.packet);
     let chosen =
         if pool.hash == HashOver::FiveTuple as u8 { flow_hash } else { hash(pool.hash, &judged.packet) };
-    let Some(place) = place(judged, pool, (pool.table, pool.size), chosen)? else { return Some(FULL) };
+    let Some(place) = place(judged, pool, (pool.table, pool.size), chosen)? else {
+        return Some(REFUSED | Reason::TargetsFull as u32);
+    };
     let target: &TargetEntry = bytemuck::cast_ref(maps::ARENA.get(pool.targets.wrapping_add(place))?);
-    forwarding.measured = pool.flags & POOL_HEALTH;
     set_address(&mut forwarding.target, &target.address);
     set_address(&mut forwarding.source, &target.source);
     forwarding.flow_hash = flow_hash;
@@ -271,6 +265,9 @@ fn way_if_known(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, 
 #[inline(never)]
 pub extern "C" fn gateway_hop(cpu: u32, ifindex: u32, segment: u32) -> u32 {
     let Some((judged, forwarding)) = scratch(cpu) else { return FAULT };
+    if judged.handshake != 0 {
+        health::gateway_handshake(cpu);
+    }
     way_if_known(judged, forwarding, ifindex, segment).unwrap_or(FAULT)
 }
 
