@@ -10,6 +10,7 @@ use crate::maps;
 use crate::pipeline::Judged;
 use crate::police::now_ns;
 use crate::pool::{Forwarding, scratch};
+use crate::track::{FOLLOWS, REPEATED, UNANSWERED};
 use gateway_common::abi::{
     Control, EventKind, HANDSHAKE_OVER, HealthGroup, PENDING_SYNS, Pending, TARGET_MEASURED, TargetHealth,
     TargetState, Tracked,
@@ -46,7 +47,7 @@ const ASKED_ONCE: u32 = 1;
 
 /// In [`Pending::repeated`]: the SYN came again; and so late that it counts as unanswered.
 const CAME_AGAIN: u16 = 1;
-const UNANSWERED: u16 = 2;
+const WAITED: u16 = 2;
 
 /// Outcomes of a handshake.
 const FAILED: u32 = 0;
@@ -239,6 +240,34 @@ pub fn count_open(slot: u32, change: i64) {
     }
 }
 
+/// Whether the SYN of a connection that its target never answered came again, and the target is passed over by now:
+/// then the client is helped by another target.
+#[inline(always)]
+pub fn leaves(state: &TargetState, found: &Tracked, was: Tag, judged: &Judged) -> bool {
+    is_measured(state)
+        && was.phase() == phase::HALF_OPEN
+        && judged.packet.protocol == protocol::TCP
+        && judged.packet.tcp_flags & (SYN | ACK) == SYN
+        && gateway_leaves(judged.cpu, found.slot as u32, found.progress & ASKED_ONCE) != 0
+}
+
+/// Whether a target is passed over, by 1: then the SYN that came again is counted at it, and as unanswered if
+/// `unanswered` is not 0. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_leaves(cpu: u32, slot: u32, unanswered: u32) -> u32 {
+    let Some(control) = maps::CONTROL.get(0) else { return 0 };
+    // Of one on trial any chance is good enough.
+    if admission(slot, 0, units(now_ns(control, false))) != PASSED_OVER {
+        return 0;
+    }
+    if let Some(count) = handshakes(cpu, slot) {
+        count.retransmitted += 1;
+        count.unanswered += (unanswered != 0) as u64;
+    }
+    1
+}
+
 /// The place of a connection is taken, or its client begins anew: it had not been seen to end.
 #[inline(always)]
 pub fn ends_unseen(state: &TargetState, slot: u32, was: Tag) {
@@ -259,7 +288,8 @@ pub fn gave_up(cpu: u32, gone: &Tracked, was: u8) {
     }
 }
 
-/// What the client's packet tells of a measured target's connection, that went from one phase to another.
+/// What the client's packet tells of a measured target's connection, that went from one phase to another: that it
+/// follows ([`FOLLOWS`]), or that it came again ([`REPEATED`], [`UNANSWERED`]).
 #[inline(always)]
 pub fn client_sent(
     control: &Control,
@@ -267,39 +297,39 @@ pub fn client_sent(
     found: &mut Tracked,
     (was, is): (u8, u8),
     judged: &Judged,
-) {
+) -> u32 {
     if !is_measured(state) {
-        return;
+        return FOLLOWS;
     }
     let packet = &judged.packet;
     changed(found, was, is);
     if packet.protocol != protocol::TCP {
-        return;
+        return FOLLOWS;
     }
     if was == phase::HALF_OPEN {
         if is != phase::HALF_OPEN {
             found.progress = 0;
         } else if packet.tcp_flags & (SYN | ACK) == SYN && found.progress != 0 {
             let waited = micros(control).wrapping_sub(found.progress);
-            let unanswered = found.progress & ASKED_ONCE != 0 && waited >= (SYN_AGAIN_NS >> 10) as u32;
-            if unanswered {
-                // Another bit, so that it is not zero.
-                found.progress = found.progress & !ASKED_ONCE | 2;
+            if found.progress & ASKED_ONCE == 0 || waited < (SYN_AGAIN_NS >> 10) as u32 {
+                return REPEATED;
             }
-            gateway_repeated(judged.cpu, found.slot as u32, unanswered as u32);
+            // Another bit, so that it is not zero.
+            found.progress = found.progress & !ASKED_ONCE | 2;
+            return UNANSWERED;
         }
-        return;
+        return FOLLOWS;
     }
     if packet.payload == 0 || is == phase::HALF_OPEN {
-        return;
+        return FOLLOWS;
     }
     let end = packet.sequence.wrapping_add(packet.payload);
     // RFC 9293 3.4: sequence numbers are compared modulo 2^32.
     if found.progress != 0 && end.wrapping_sub(found.progress) as i32 <= 0 {
-        gateway_repeated(judged.cpu, found.slot as u32, 0);
-    } else {
-        found.progress = end;
+        return REPEATED;
     }
+    found.progress = end;
+    FOLLOWS
 }
 
 /// What the target's packet tells.
@@ -418,8 +448,8 @@ fn pending(control: &Control, judged: &Judged, forwarding: &Forwarding) {
     if flags & (SYN | ACK) == SYN {
         if known {
             let waited = now_ns(control, true).wrapping_sub(entry.time_ns);
-            let unanswered = entry.repeated & UNANSWERED == 0 && waited >= SYN_AGAIN_NS;
-            entry.repeated |= if unanswered { CAME_AGAIN | UNANSWERED } else { CAME_AGAIN };
+            let unanswered = entry.repeated & WAITED == 0 && waited >= SYN_AGAIN_NS;
+            entry.repeated |= if unanswered { CAME_AGAIN | WAITED } else { CAME_AGAIN };
             gateway_repeated(judged.cpu, slot, unanswered as u32);
             return;
         }

@@ -12,7 +12,7 @@ use crate::health::{self, gateway_admitted};
 use crate::maps;
 use crate::owner;
 use crate::pipeline::{Hook, Judged};
-use crate::track::{FOLLOWS, gateway_open, gateway_track};
+use crate::track::{FOLLOWS, REPEATED, UNANSWERED, UNKNOWN, gateway_open, gateway_track};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_jiffies64};
 use bytemuck::{Pod, Zeroable};
@@ -145,7 +145,14 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
 /// Finds or opens the connection of this CPU's packet: [`FOLLOWS`], or the [`Reason`] why not.
 #[inline(always)]
 fn connection(cpu: u32) -> u32 {
-    if gateway_track(cpu) == FOLLOWS { FOLLOWS } else { gateway_open(cpu) }
+    let said = gateway_track(cpu);
+    if said == UNKNOWN {
+        return gateway_open(cpu);
+    }
+    if said == REPEATED || said == UNANSWERED {
+        health::gateway_repeated(cpu, slot(cpu), (said == UNANSWERED) as u32);
+    }
+    FOLLOWS
 }
 
 /// The slot of the target that this CPU's packet goes to.

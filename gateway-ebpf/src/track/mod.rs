@@ -245,6 +245,11 @@ fn translate(found: &Tracked, direction: Direction, forwarding: &mut Forwarding)
 pub const FOLLOWS: u32 = 0;
 /// There is none.
 pub const UNKNOWN: u32 = 1;
+/// It follows, as a segment that came again, for [`health::gateway_repeated`] to count: not here, since the stacks of
+/// all that are under way together have 512 bytes.
+pub const REPEATED: u32 = 2;
+/// As [`REPEATED`], of a SYN that counts as unanswered.
+pub const UNANSWERED: u32 = 3;
 
 /// Finds the connection of the packet that this CPU judges, as its client's. A global function, see
 /// [`crate::classify::gateway_classify`].
@@ -274,7 +279,8 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
     }
     let state = state_of(found.slot)?;
     let ended = !state.honours(found.target, found.target_port, found.protocol, now_ns);
-    if ended || begins_anew(old.state(), packet.protocol, packet.tcp_flags) {
+    let anew = begins_anew(old.state(), packet.protocol, packet.tcp_flags);
+    if ended || anew || health::leaves(state, found, old, judged) {
         // Over: its place is found again by its hash.
         if word.replace(old.0, Tag::new(hash, phase::CLOSING, now).0) {
             health::ends_unseen(state, found.slot as u32, old);
@@ -282,9 +288,8 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
         return Some(UNKNOWN);
     }
     let phases = follow(index, Direction::Forward, now, judged)?;
-    health::client_sent(control, state, found, phases, judged);
     translate(found, Direction::Forward, forwarding);
-    Some(FOLLOWS)
+    Some(health::client_sent(control, state, found, phases, judged))
 }
 
 /// Finds the connection of the packet that this CPU judges, as its target's. A global function, see
