@@ -254,6 +254,34 @@ pub fn count_open(slot: u32, change: i64) {
     }
 }
 
+/// Whether the SYN of a connection that its target never answered came again, and the target is passed over by now:
+/// then the client is helped by another target.
+#[inline(always)]
+pub fn leaves(state: &TargetState, found: &Tracked, was: Tag, judged: &Judged) -> bool {
+    is_measured(state)
+        && was.phase() == phase::HALF_OPEN
+        && judged.packet.protocol == protocol::TCP
+        && judged.packet.tcp_flags & (SYN | ACK) == SYN
+        && gateway_leaves(judged.cpu, found.slot as u32, found.progress & ASKED_ONCE) != 0
+}
+
+/// Whether a target is passed over, by 1: then the SYN that came again is counted at it, and as unanswered if
+/// `unanswered` is not 0. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_leaves(cpu: u32, slot: u32, unanswered: u32) -> u32 {
+    let Some(control) = maps::CONTROL.get(0) else { return 0 };
+    // Of one on trial any chance is good enough.
+    if admission(slot, 0, units(now_ns(control, false))) != PASSED_OVER {
+        return 0;
+    }
+    if let Some(count) = handshakes(cpu, slot) {
+        count.retransmitted += 1;
+        count.unanswered += (unanswered != 0) as u64;
+    }
+    1
+}
+
 /// The place of a connection is taken, or its client begins anew: it had not been seen to end.
 #[inline(always)]
 pub fn ends_unseen(state: &TargetState, slot: u32, was: Tag) {

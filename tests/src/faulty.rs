@@ -105,8 +105,13 @@ fn serve(listener: &TcpListener, manner: &AtomicU8, end: &AtomicBool) -> Result<
 
 fn answer(mut stream: TcpStream, manner: u8) -> Result<()> {
     stream.set_read_timeout(Some(SLOW))?;
-    if stream.read(&mut [0; 4_096])? == 0 {
-        return Ok(());
+    let (mut asked, mut piece) = (Vec::new(), [0; 512]);
+    // To its end: what is closed with something unread is reset.
+    while !asked.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut piece)? {
+            0 => return Ok(()),
+            length => asked.extend_from_slice(&piece[..length]),
+        }
     }
     if manner == Manner::Slow as u8 {
         std::thread::sleep(SLOW);

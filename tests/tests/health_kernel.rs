@@ -94,7 +94,14 @@ fn opens_and_closes(bench: &mut Bench) -> Result<()> {
     // What is under way goes on.
     ensure!(bench.client(old, ACK, 10)? == Some(DEAD), "an open connection moved");
     bench.target(DEAD, old, ACK, 10)?;
-    ensure!(bench.client(asking, SYN, 0)? == Some(DEAD), "one that asks moved");
+    // Who was never answered, and asks again, is sent elsewhere, and stays there.
+    let before = bench.told(DEAD);
+    let to = bench.client(asking, SYN, 0)?.context("dropped")?;
+    ensure!(to != DEAD, "one that nothing answers is left where it is");
+    let told = bench.told(DEAD);
+    assert_eq!((told.retransmitted, told.unanswered), (before.retransmitted + 1, before.unanswered + 1));
+    ensure!(bench.client(asking, SYN, 0)? == Some(to), "it moves again");
+    bench.target(to, asking, SYN_ACK, 0)?;
 
     // Its time is over: a twentieth of its third tries it, and two good handshakes bring it back.
     bench.wait(6 * SECOND)?;

@@ -274,7 +274,8 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
     }
     let state = state_of(found.slot)?;
     let ended = !state.honours(found.target, found.target_port, found.protocol, now_ns);
-    if ended || begins_anew(old.state(), packet.protocol, packet.tcp_flags) {
+    let anew = begins_anew(old.state(), packet.protocol, packet.tcp_flags);
+    if ended || anew || health::leaves(state, found, old, judged) {
         // Over: its place is found again by its hash.
         if word.replace(old.0, Tag::new(hash, phase::CLOSING, now).0) {
             health::ends_unseen(state, found.slot as u32, old);
