@@ -40,6 +40,8 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod memo;
 #[cfg(target_arch = "bpf")]
+mod next_hop;
+#[cfg(target_arch = "bpf")]
 mod owner;
 #[cfg(target_arch = "bpf")]
 mod pipeline;

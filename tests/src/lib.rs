@@ -18,6 +18,7 @@ pub mod flood;
 pub mod generate;
 pub mod golden;
 pub mod health;
+pub mod kernel;
 pub mod model;
 pub mod netns;
 pub mod network;

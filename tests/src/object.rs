@@ -4,6 +4,7 @@
 use crate::BPF_FOLDER;
 use crate::counters::Snapshot;
 use crate::golden::{ABSENT, INTERFACE, TARGET, TARGET_WITHOUT_XDP};
+use crate::kernel;
 use crate::model::{Counter, Member, Seen, World};
 use crate::netns::{Namespace, unique_name};
 use crate::ways;
@@ -188,7 +189,7 @@ impl Lab {
         }
         // A veth takes XDP frames where its peer has generic receive offload; before 6.3 the kernel
         // does not tell, and nothing is relied upon.
-        let takes_xdp_frames = if kernel_tells_features()? { vec![INTERFACE, TARGET] } else { Vec::new() };
+        let takes_xdp_frames = if kernel::tells_features()? { vec![INTERFACE, TARGET] } else { Vec::new() };
         for peer in ["peer0", "peer1"] {
             peers.run(|| crate::netns::receive_offload(peer, true))?;
         }
@@ -438,14 +439,4 @@ fn live_sets(members: &[Member]) -> Vec<Vec<String>> {
     };
     let sets: BTreeSet<Vec<String>> = members.iter().map(of).collect();
     sets.into_iter().collect()
-}
-
-/// Whether this kernel tells what its devices can do: since 6.3.
-fn kernel_tells_features() -> Result<bool> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor) >= (6, 3)),
-        _ => bail!("kernel release {release}"),
-    }
 }

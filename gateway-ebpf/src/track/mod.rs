@@ -5,6 +5,7 @@
 //! and behind it the connection; packets of the target find a word that names the connection. A word is
 //! believed only where the connection says the same, so that nothing has to be taken out in order.
 
+mod affinity;
 mod open;
 
 pub use open::gateway_open;
