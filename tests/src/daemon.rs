@@ -113,6 +113,12 @@ impl<'a> Daemon<'a> {
         Ok(())
     }
 
+    /// The number of its process; nothing while it does not run.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// The folder of its pins.
     #[must_use]
     pub fn pins(&self) -> &Path {

@@ -13,8 +13,9 @@ pub struct Arguments {
     /// accuracy (admitted over allowed), flood (a real client under a SYN flood), labels (a million
     /// prefixes), vocabulary (10,000 routes that match on everything), maglev (how a pool's flows are spread,
     /// and what moves), translation (packets of remembered connections, and what their targets' health costs),
-    /// connections (a million translated ones, and changes under them), failover (a backend that dies under load).
-    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary", "maglev", "translation", "connections", "failover"])]
+    /// connections (a million translated ones, and changes under them), failover (a backend that dies under load),
+    /// checks (5,000 targets asked every second).
+    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary", "maglev", "translation", "connections", "failover", "checks"])]
     parts: Vec<String>,
     /// How often each is measured, where it is measured several times.
     #[arg(long)]

@@ -4,6 +4,7 @@
 
 mod accuracy;
 mod apply;
+mod checks;
 mod connections;
 mod crowd;
 mod failover;
@@ -28,7 +29,7 @@ use std::time::Duration;
 type Part = fn(Effort) -> Result<()>;
 
 /// Parts that can be asked for by name; without a name all are run.
-const PARTS: [(&str, Part); 11] = [
+const PARTS: [(&str, Part); 12] = [
     ("packet", testrun::run),
     ("apply", apply::run),
     ("wire", wire::run),
@@ -40,6 +41,7 @@ const PARTS: [(&str, Part); 11] = [
     ("translation", translation::run),
     ("connections", connections::run),
     ("failover", failover::run),
+    ("checks", checks::run),
 ];
 
 /// How much is measured, where it is not what each part does by itself.
