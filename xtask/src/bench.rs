@@ -14,8 +14,8 @@ pub struct Arguments {
     /// prefixes), vocabulary (10,000 routes that match on everything), maglev (how a pool's flows are spread,
     /// and what moves), translation (packets of remembered connections, and what their targets' health costs),
     /// connections (a million translated ones, and changes under them), failover (a backend that dies under load),
-    /// checks (5,000 targets asked every second).
-    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary", "maglev", "translation", "connections", "failover", "checks"])]
+    /// checks (5,000 targets asked every second), flaps (targets whose checks fail and pass by turns).
+    #[arg(value_parser = ["packet", "apply", "wire", "accuracy", "flood", "labels", "vocabulary", "maglev", "translation", "connections", "failover", "checks", "flaps"])]
     parts: Vec<String>,
     /// How often each is measured, where it is measured several times.
     #[arg(long)]

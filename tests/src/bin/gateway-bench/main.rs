@@ -8,6 +8,7 @@ mod checks;
 mod connections;
 mod crowd;
 mod failover;
+mod flaps;
 mod flood;
 mod frames;
 mod kernel;
@@ -29,7 +30,7 @@ use std::time::Duration;
 type Part = fn(Effort) -> Result<()>;
 
 /// Parts that can be asked for by name; without a name all are run.
-const PARTS: [(&str, Part); 12] = [
+const PARTS: [(&str, Part); 13] = [
     ("packet", testrun::run),
     ("apply", apply::run),
     ("wire", wire::run),
@@ -42,6 +43,7 @@ const PARTS: [(&str, Part); 12] = [
     ("connections", connections::run),
     ("failover", failover::run),
     ("checks", checks::run),
+    ("flaps", flaps::run),
 ];
 
 /// How much is measured, where it is not what each part does by itself.
