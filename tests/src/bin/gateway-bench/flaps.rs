@@ -44,7 +44,7 @@ pub fn run(effort: Effort) -> Result<()> {
     let measured = thread::scope(|scope| {
         scope.spawn(|| answer(&check, end, |_| true));
         scope.spawn(|| {
-            answer(&flapping, end, |since| (since.as_millis() / TURN.as_millis()).is_multiple_of(2))
+            answer(&flapping, end, |since| (since.as_millis() / TURN.as_millis()).is_multiple_of(2));
         });
         let measured = measure(&delivery, time);
         end.store(true, Ordering::Relaxed);
