@@ -128,6 +128,12 @@ impl Prober {
         }
     }
 
+    /// Whether this probe still goes on: reports of one that gave way may come yet.
+    #[must_use]
+    pub fn keeps(&self, probe: &Arc<Probe>) -> bool {
+        self.running.get(&probe.key).is_some_and(|running| Arc::ptr_eq(&running.probe, probe))
+    }
+
     fn begin(&self, probe: Probe, now: Instant) -> Running {
         let probe = Arc::new(probe);
         let schedule = Schedule::new(&probe.key, probe.check.interval, now);

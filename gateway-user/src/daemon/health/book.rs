@@ -52,9 +52,24 @@ pub(in crate::daemon) struct Watched {
     /// Why, and since when.
     pub reason: String,
     pub since_unix_ms: u64,
-    /// What handshakes had told one to two windows ago, and up to one ago; and when that was.
-    told: [HandshakeCount; 2],
-    told_at: u32,
+    /// Handshakes that had failed one to two windows ago, and up to one ago; and when that was.
+    failed: [Failed; 2],
+    failed_at: u32,
+}
+
+/// Handshakes with a target that failed, since its counts began. Those of a window are kept apart from what was before,
+/// so that an opening is told with all that led to it.
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    unanswered: u64,
+    refused: u64,
+}
+
+impl Failed {
+    fn of(slot: u32, readers: &Readers) -> Failed {
+        let HandshakeCount { unanswered, refused, .. } = readers.handshakes(slot);
+        Failed { unanswered, refused }
+    }
 }
 
 /// The time, by both clocks that are needed.
@@ -242,8 +257,8 @@ impl Watched {
             standing,
             reason,
             since_unix_ms: now.unix_ms,
-            told: [readers.handshakes(slot); 2],
-            told_at: now.circuit,
+            failed: [Failed::of(slot, readers); 2],
+            failed_at: now.circuit,
         }
     }
 
@@ -328,15 +343,28 @@ impl Watched {
             (circuit, found.circuit) = (changed.to, changed.to.0);
         }
         let standing = circuit.standing(now.circuit, &found);
-        let told = readers.handshakes(self.slot);
-        if standing == self.standing {
-            // Between two openings it may have been tried unseen; the time that it has left tells.
-            self.remember(told, found.window, now);
-            return None;
+        let told = (standing != self.standing)
+            .then(|| self.changes_to(standing, circuit, health, &found, readers, now));
+        if now.circuit.wrapping_sub(self.failed_at) > found.window && found.failures != 0 {
+            self.failed = [self.failed[1], Failed::of(self.slot, readers)];
+            self.failed_at = now.circuit;
         }
+        told
+    }
+
+    /// How its circuit stands is another than before.
+    fn changes_to(
+        &mut self,
+        standing: Standing,
+        circuit: Circuit,
+        health: &Health,
+        found: &TargetHealth,
+        readers: &Readers,
+        now: Now,
+    ) -> Told {
         let (word, reason) = match standing {
             Standing::Closed => ("closed", IN_SERVICE.to_owned()),
-            Standing::Open => ("open", self.why_open(&told, circuit, &found, now)),
+            Standing::Open => ("open", self.why_open(circuit, found, readers, now)),
             Standing::Trial => ("half-open", format!("{}% of its new connections try it", health.trial)),
             Standing::Recovering => {
                 ("recovering", format!("its share grows for {}", duration_text(health.slow_start)))
@@ -344,16 +372,7 @@ impl Watched {
         };
         let text = format!("{word}: {reason}");
         self.stands(standing, reason, now);
-        self.remember(told, found.window, now);
-        Some(Told { subject: Arc::clone(&self.name), text, bad: standing == Standing::Open })
-    }
-
-    /// Keeps what failed within a window apart from what did before, so that an opening is told with all that led to it.
-    fn remember(&mut self, told: HandshakeCount, window: u32, now: Now) {
-        if now.circuit.wrapping_sub(self.told_at) >= window {
-            self.told = [self.told[1], told];
-            self.told_at = now.circuit;
-        }
+        Told { subject: Arc::clone(&self.name), text, bad: standing == Standing::Open }
     }
 
     /// Whether a target whose checks pass need not wait for clients to try it: nobody counts their handshakes, or too
@@ -363,17 +382,17 @@ impl Watched {
         tried && (health.passive.is_none() || circuit.tried_for(now.circuit) >= found.base)
     }
 
-    fn why_open(&self, told: &HandshakeCount, circuit: Circuit, found: &TargetHealth, now: Now) -> String {
+    fn why_open(&self, circuit: Circuit, found: &TargetHealth, readers: &Readers, now: Now) -> String {
         if circuit.is_held() {
             return self.reason.clone();
         }
-        let [before, _] = &self.told;
+        let (before, failed) = (self.failed[0], Failed::of(self.slot, readers));
         let left = Duration::from_nanos(u64::from(circuit.left(now.circuit, found)) << UNIT_SHIFT);
         let left = duration_text(Duration::from_secs(left.as_secs_f64().round() as u64));
         format!(
             "{} handshakes unanswered and {} reset of late; tried again in {left}, time {} in a row",
-            told.unanswered - before.unanswered,
-            told.refused - before.refused,
+            failed.unanswered - before.unanswered,
+            failed.refused - before.refused,
             circuit.strikes(),
         )
     }

@@ -37,6 +37,7 @@ pub(in crate::daemon) async fn look_after(governor: Arc<Governor>, icmp: Option<
     let mut asked = 0;
     let mut tables_at = Instant::now();
     loop {
+        let mut looked = true;
         tokio::select! {
             _ = ticks.tick() => governor.look_at_circuits(),
             () = governor.health_news.notified() => governor.look_at_circuits(),
@@ -44,6 +45,7 @@ pub(in crate::daemon) async fn look_after(governor: Arc<Governor>, icmp: Option<
                 if count == 0 {
                     return governor.notice(SUBJECT, "targets are not checked any more".to_owned());
                 }
+                looked = false;
             }
         }
         let generation = governor.generation();
@@ -51,21 +53,22 @@ pub(in crate::daemon) async fn look_after(governor: Arc<Governor>, icmp: Option<
             asked = generation;
             prober.set(governor.probes().into_iter());
         }
-        governor.hear(&mut batch);
-        if governor.tables_are_behind() {
+        // Nearly all reports say what those before them said: not each is a reason to look at all targets.
+        let news = governor.hear(&prober, &mut batch);
+        if (looked || news) && governor.tables_are_behind() {
             sleep_until(tables_at).await;
             tables_at = Instant::now() + TABLES_EVERY;
-            drain(&mut reports, &governor).await;
+            drain(&prober, &mut reports, &governor).await;
             blocking(&governor, Governor::follow_health).await;
         }
     }
 }
 
 /// Hears what came meanwhile, so that the tables are built for it too.
-async fn drain(reports: &mut Receiver<Report>, governor: &Governor) {
+async fn drain(prober: &Prober, reports: &mut Receiver<Report>, governor: &Governor) {
     let mut batch = Vec::new();
     if timeout(Duration::ZERO, reports.recv_many(&mut batch, BATCH)).await.is_ok() {
-        governor.hear(&mut batch);
+        governor.hear(prober, &mut batch);
     }
 }
 
@@ -87,10 +90,16 @@ impl Now {
 }
 
 impl Governor {
-    /// Takes reports of checks into account, and tells what is new.
-    fn hear(&self, reports: &mut Vec<Report>) {
+    /// Takes reports of checks into account, and tells what is new; says whether anything is. Those of a target that
+    /// is asked otherwise by now, or not at all, are of the past.
+    fn hear(&self, prober: &Prober, reports: &mut Vec<Report>) -> bool {
+        reports.retain(|report| prober.keeps(&report.probe));
+        if reports.is_empty() {
+            return false;
+        }
         let now = Now::of(self);
         let mut told = Vec::new();
+        let mut unmade = None;
         {
             let mut book = self.health();
             for report in reports.drain(..) {
@@ -101,15 +110,23 @@ impl Governor {
                 {
                     // That says nothing of the target.
                     book.counts.unmade += 1;
-                    self.notice(SUBJECT, format!("`{key}` cannot be checked: {failure}"));
+                    unmade = Some(format!("`{key}` cannot be checked: {failure}"));
                     continue;
                 }
                 let outcome = report.outcome.map_err(|failure| failure.to_string());
                 told.extend(book.checked(key, outcome, &self.readers, now));
             }
-            told.extend(book.decide_panics(&self.readers));
+            if !told.is_empty() {
+                told.extend(book.decide_panics(&self.readers));
+            }
         }
+        match unmade {
+            Some(text) => self.notice(SUBJECT, text),
+            None => self.clear_notice(SUBJECT),
+        }
+        let news = !told.is_empty();
         self.tell(told);
+        news
     }
 
     /// Looks at all circuits, and tells what is new.
@@ -121,9 +138,9 @@ impl Governor {
     fn tell(&self, told: Vec<Told>) {
         for Told { subject, text, bad } in told {
             if bad {
-                tracing::warn!(target = &*subject, "{text}");
+                tracing::warn!(subject = &*subject, "{text}");
             } else {
-                tracing::info!(target = &*subject, "{text}");
+                tracing::info!(subject = &*subject, "{text}");
             }
             self.events.add_told(subject, text);
         }
