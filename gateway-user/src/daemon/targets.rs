@@ -184,12 +184,11 @@ impl Governor {
         if asked.for_secs.is_some_and(|secs| !drains || !(1..=DRAIN_SECS_MAX).contains(&secs)) {
             return Err(GovernError::DrainTime);
         }
-        self.change_target(pool, target, |of, name, changes| {
+        let changed = self.change_target(pool, target, |of, name, changes| {
             let tracks = of.forward.dnat().is_some();
             if asked.state == TargetCondition::Taking {
                 changes.weights.remove(name);
                 changes.drains.remove(name);
-                self.health().enable(pool, target, &self.readers, health::Now::of(self));
                 return Ok(());
             }
             if !tracks && drains {
@@ -209,7 +208,12 @@ impl Governor {
             let ends_at_unix_ms = end.map(|end| u64::try_from(end.as_millis()).unwrap_or(u64::MAX));
             changes.drains.insert(name.to_owned(), Drain { ends_at_unix_ms });
             Ok(())
-        })
+        })?;
+        if asked.state != TargetCondition::Taking {
+            return Ok(changed);
+        }
+        self.health().enable(pool, target, &self.readers, health::Now::of(self));
+        self.pool(pool)
     }
 
     fn change_target(
@@ -233,7 +237,7 @@ impl Governor {
         if changes != *live.changes {
             let (weight, drain) = (changes.weights.get(&name).copied(), changes.drains.get(&name).copied());
             self.compile_again(&mut writer, &Live { changes: Arc::new(changes), ..Live::clone(&live) })?;
-            tracing::info!(target = name, weight, ?drain, "target changed");
+            tracing::info!(subject = name, weight, ?drain, "target changed");
         }
         drop(writer);
         self.pool(pool)
