@@ -148,6 +148,8 @@ impl Dataplane {
                 whole &= health.targets.store_u64(slot, CIRCUIT, 0);
             }
         }
+        let group = |slot| health.groups.load(slot).unwrap_or_default();
+        let before: Vec<u64> = (0..MAX_TARGETS as u32).map(|slot| group(slot).ejected).collect();
         let mut ejected: BTreeMap<u32, u64> = BTreeMap::new();
         for (slot, terms) in terms {
             let circuit = Circuit(health.targets.load(*slot).unwrap_or_default().circuit);
@@ -155,8 +157,11 @@ impl Dataplane {
         }
         for slot in 0..MAX_TARGETS as u32 {
             let count = ejected.get(&slot).copied().unwrap_or(0);
-            if health.groups.load(slot).unwrap_or_default().ejected != count {
-                whole &= health.groups.store_u64(slot, EJECTED, count);
+            let before = before[slot as usize];
+            if before != count {
+                // Where the kernel has opened or closed one meanwhile its word stands, until the next time.
+                let right = |now| (now == before).then_some(count);
+                let _ = health.groups.fetch_update_u64(slot, EJECTED, right);
             }
         }
         stored(maps::TARGET_HEALTH, whole)
