@@ -40,6 +40,8 @@ pub fn run(effort: Effort) -> Result<()> {
     let server = Echo::start(&delivery.backends[0], well, 0)?;
     let check = delivery.backends[0].run(|| listen(SocketAddr::new(well.ip(), TARGET_PORT + 1)))?;
     let flapping = delivery.backends[1].run(|| listen(SocketAddr::from(([0, 0, 0, 0], TARGET_PORT + 1))))?;
+    check.set_nonblocking(true)?;
+    flapping.set_nonblocking(true)?;
     let end = &AtomicBool::new(false);
     let measured = thread::scope(|scope| {
         scope.spawn(|| answer(&check, end, |_| true));
@@ -57,9 +59,6 @@ pub fn run(effort: Effort) -> Result<()> {
 /// Answers checks until told to end; well or not, by the time since it began.
 fn answer(listener: &TcpListener, end: &AtomicBool, well: impl Fn(Duration) -> bool) {
     let start = Instant::now();
-    if listener.set_nonblocking(true).is_err() {
-        return;
-    }
     while !end.load(Ordering::Relaxed) {
         while let Ok((stream, _)) = listener.accept() {
             let status = if well(start.elapsed()) { "200 OK" } else { "500 Internal Server Error" };
