@@ -187,7 +187,7 @@ impl Reason {
         self as u8 >= Reason::EthTruncated as u8 && !of_routes
     }
 
-    /// The bit that stands for this reason in [`crate::image::HeaderHot::malformed_drop`].
+    /// The bit that stands for this reason in [`crate::image::HeaderAttributes::malformed_drop`].
     #[must_use]
     pub const fn bit(self) -> u64 {
         1 << (self as u8)

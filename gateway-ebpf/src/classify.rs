@@ -51,6 +51,12 @@ pub fn more(line: u32) -> Option<&'static HeaderMore> {
     maps::ARENA.get(line.wrapping_add(MORE_LINE)).map(bytemuck::cast_ref)
 }
 
+/// The part of the header that is seldom read.
+#[inline(always)]
+pub fn attributes(line: u32) -> Option<&'static HeaderAttributes> {
+    maps::ARENA.get(line.wrapping_add(ATTRIBUTES_LINE)).map(bytemuck::cast_ref)
+}
+
 /// The packet's variant, 0 where the policy names nothing that differs within a flow.
 #[inline(always)]
 pub fn variant(judged: &Judged) -> Option<u16> {
@@ -151,8 +157,7 @@ pub fn element(judged: &Judged, first_line: u32, index: u32) -> Option<u16> {
 /// The slot of a target that packets are wrapped for with this source.
 #[inline(always)]
 pub fn wrapped_target(judged: &Judged, target: Address, source: Address) -> Option<u32> {
-    let line = maps::ARENA.get(Control::header_of(judged.active).wrapping_add(ATTRIBUTES_LINE))?;
-    let header: &HeaderAttributes = bytemuck::cast_ref(line);
+    let header = attributes(Control::header_of(judged.active))?;
     lookup(&PolicyArena(judged), header.wrapped_targets, &path::key(target, source))
 }
 

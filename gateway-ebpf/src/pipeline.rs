@@ -297,7 +297,7 @@ fn judge<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) -> *mut 
     };
     judged.counter = COUNTER_MALFORMED;
     judged.reason = wrong;
-    let drops = classify::header(Control::header_of(judged.active))
+    let drops = classify::attributes(Control::header_of(judged.active))
         .is_none_or(|header| header.malformed_drop >> (judged.reason & 63) & 1 != 0);
     if drops {
         judged.verdict = Verdict::Drop as u32;

@@ -8,7 +8,7 @@ use crate::{account, classify, connections, cookies, maps};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use gateway_common::abi::{BANNED, Bucket, Control, EventKind, KEYED_COUNT, Telemetry, UNSET};
-use gateway_common::image::{HeaderMore, LimitEntry, MAX_LIMITS, MAX_ROUTE_LIMITS, prefix_of};
+use gateway_common::image::{LimitEntry, MAX_LIMITS, MAX_ROUTE_LIMITS, prefix_of};
 use gateway_common::limit::{
     ALERT_EVERY_NS, Exceed, Scope, UNITS_MAX, Unit, ahead, owner_hash, price, take, time,
 };
@@ -83,8 +83,7 @@ pub extern "C" fn gateway_cookies(cpu: u32) -> u64 {
 #[inline(always)]
 fn cookies(control: &Control, judged: &mut Judged) -> Option<u64> {
     let route = classify::entry(judged, judged.route)?;
-    let more = classify::more(Control::header_of(judged.active))?;
-    let ends = cookies::ask(control, limit(more, route.syn_cookies)?, judged)?;
+    let ends = cookies::ask(control, limit(judged, route.syn_cookies)?, judged)?;
     Some(if ends { DONE } else { LIMITS })
 }
 
@@ -104,9 +103,8 @@ fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> 
     if index == 0 {
         return Some(DONE);
     }
-    let more = classify::more(Control::header_of(judged.active))?;
-    let limit = limit(more, index)?;
-    let said = one(control, more, limit, judged)?;
+    let limit = limit(judged, index)?;
+    let said = one(control, limit, judged)?;
     let left = left >> 16;
     if said == WITHIN {
         return Some(left);
@@ -126,8 +124,9 @@ fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> 
 
 /// A limit of the policy.
 #[inline(always)]
-fn limit(more: &HeaderMore, index: u16) -> Option<&'static LimitEntry> {
-    maps::ARENA.get(more.limits.wrapping_add(index as u32)).map(bytemuck::cast_ref)
+fn limit(judged: &Judged, index: u16) -> Option<&'static LimitEntry> {
+    let header = classify::header(Control::header_of(judged.active))?;
+    maps::ARENA.get(header.limits.wrapping_add(index as u32)).map(bytemuck::cast_ref)
 }
 
 /// The bucket of a limit that is not by key, and of every limit's alerts.
@@ -172,10 +171,11 @@ pub fn opens(packet: &Packet, new_flow: bool) -> bool {
 
 /// The key of a packet at a limit by key.
 #[inline(always)]
-fn key(control: &Control, more: &HeaderMore, limit: &LimitEntry, judged: &Judged) -> Option<Key> {
+fn key(control: &Control, limit: &LimitEntry, judged: &Judged) -> Option<Key> {
     let (packet, seed) = (&judged.packet, control.limit_seed);
     if limit.scope == Scope::Label as u8 {
         let class = judged.label_class;
+        let more = classify::more(Control::header_of(judged.active))?;
         let line = maps::ARENA.get(more.label_keys.wrapping_add(class >> 3))?;
         let words = [line.0[class as usize & 7], 0];
         return Some(Key::new(owner_hash(seed, 0, words), limit.slot, 0, words));
@@ -192,7 +192,7 @@ fn key(control: &Control, more: &HeaderMore, limit: &LimitEntry, judged: &Judged
 
 /// Puts a packet to a limit, and counts it there.
 #[inline(always)]
-fn one(control: &Control, more: &HeaderMore, limit: &LimitEntry, judged: &mut Judged) -> Option<u32> {
+fn one(control: &Control, limit: &LimitEntry, judged: &mut Judged) -> Option<u32> {
     let units = if limit.unit == Unit::Packets as u8 {
         1
     } else if limit.unit == Unit::Bytes as u8 {
@@ -209,7 +209,7 @@ fn one(control: &Control, more: &HeaderMore, limit: &LimitEntry, judged: &mut Ju
     let now_ns = now_ns(control, limit.precise != 0);
     let now = time(now_ns);
     let is_keyed = limit.scope != Scope::All as u8;
-    let key = if is_keyed { key(control, more, limit, judged)? } else { Key::NOBODY };
+    let key = if is_keyed { key(control, limit, judged)? } else { Key::NOBODY };
     let said = if limit.unit == Unit::OpenConnections as u8 {
         connections::count(control, limit, &key, now_ns, judged)?
     } else if !is_keyed {

@@ -260,8 +260,8 @@ pub extern "C" fn gateway_hop(cpu: u32, ifindex: u32, segment: u32) -> u32 {
 /// The pool that a packet was put to.
 #[inline(always)]
 pub fn entry(judged: &Judged) -> Option<&'static PoolEntry> {
-    let more = classify::more(Control::header_of(judged.active))?;
-    maps::ARENA.get(more.pools.wrapping_add(judged.pool)).map(bytemuck::cast_ref)
+    let header = classify::header(Control::header_of(judged.active))?;
+    maps::ARENA.get(header.pools.wrapping_add(judged.pool)).map(bytemuck::cast_ref)
 }
 
 /// The table of a translating pool for a packet's family, and its size.

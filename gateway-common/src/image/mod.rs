@@ -166,12 +166,15 @@ impl Key {
 /// Two slots: a line of a table.
 pub type Bucket = [Slot; 2];
 
-/// What is read to judge a packet that the memo does not know.
+/// What is read to judge a packet that the memo does not know, or of which its line does not say all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct HeaderHot {
-    /// Bits of the malformed reasons that drop; the others pass and are counted.
-    pub malformed_drop: u64,
+    /// First line of the limits, 0 if there is none.
+    pub limits: u32,
+    /// First line of the pools, one a line by their index, which is from 1 on: entry 0 is unused. 0 if
+    /// there is none.
+    pub pools: u32,
     /// All dimensions that any route names, and in the upper 16 bits those in which class 0 is entered
     /// too, because a route negates them.
     pub dimensions: u32,
@@ -225,7 +228,7 @@ pub struct Combination {
     pub mask: [u64; 3],
 }
 
-/// What only policies with labels, limits, VLANs, ICMP types or pools need.
+/// What only policies with labels, VLANs, ICMP types or translating pools need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct HeaderMore {
@@ -235,8 +238,6 @@ pub struct HeaderMore {
     pub label_lines: u32,
     /// (class of a label set, label's number) → class of the set with that label: for live members.
     pub merges: TableRef,
-    /// First line of the limits, 0 if there is none.
-    pub limits: u32,
     /// First line of the label sets' keys (u64 each, by class, class 0 included), 0 if no limit is by
     /// label.
     pub label_keys: u32,
@@ -246,26 +247,26 @@ pub struct HeaderMore {
     pub icmp_type_classes: u32,
     /// First line of the ICMP code classes (u8, 256 elements), or 0.
     pub icmp_code_classes: u32,
-    /// Entries of [`HeaderMore::limits`], entry 0 included; for user space.
+    /// Entries of [`HeaderHot::limits`], entry 0 included; for user space.
     pub limit_count: u32,
     /// Elements of [`HeaderMore::label_keys`]; for user space.
     pub label_key_count: u32,
-    /// First line of the pools, one a line by their index, which is from 1 on: entry 0 is unused. 0 if
-    /// there is none.
-    pub pools: u32,
-    /// Entries of [`HeaderMore::pools`], entry 0 included; for user space.
+    /// Entries of [`HeaderHot::pools`], entry 0 included; for user space.
     pub pool_count: u32,
     /// Addresses of translating pools' targets → 1: whose packets may be a connection's return half.
     pub target_sources: TableRef,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u32; 3],
 }
 
 /// What is seldom read: where the classes of what may differ between packets of one flow are found, 0 where no route
-/// names the dimension, by what each class is multiplied in the packet's variant, and the targets of wrapped packets.
+/// names the dimension, by what each class is multiplied in the packet's variant, the targets of wrapped packets, and
+/// what becomes of malformed ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct HeaderAttributes {
+    /// Bits of the malformed reasons that drop; the others pass and are counted.
+    pub malformed_drop: u64,
     /// u8, 256 elements.
     pub tcp_flags: u32,
     /// u16, 65,536 elements.
@@ -285,7 +286,7 @@ pub struct HeaderAttributes {
     /// Targets that packets are wrapped for → slot: what ICMP errors about wrapped packets are held against.
     pub wrapped_targets: TableRef,
     /// Zero.
-    pub reserved: [u32; 5],
+    pub reserved: [u32; 3],
 }
 
 const _: () = {

@@ -34,13 +34,12 @@ pub(super) fn image(policy: &Policy, surroundings: &Surroundings<'_>) -> Result<
         cut: true,
         sections: array::from_fn(|_| Arc::default()),
         header: [Line::default(); HEADER_LINES as usize],
-        hot: HeaderHot {
-            malformed_drop: policy.malformed.drop_bits,
-            default_route: policy.routes.len() as u32,
-            ..HeaderHot::default()
-        },
+        hot: HeaderHot { default_route: policy.routes.len() as u32, ..HeaderHot::default() },
         more: HeaderMore::default(),
-        attributes: HeaderAttributes::default(),
+        attributes: HeaderAttributes {
+            malformed_drop: policy.malformed.drop_bits,
+            ..HeaderAttributes::default()
+        },
         active_flags: if policy.verify_checksums { ACTIVE_CHECKSUMS } else { 0 },
         summary: Summary { routes: policy.routes.len(), ..Summary::default() },
         cuts: [Cut::NONE; DIMENSIONS],

@@ -164,6 +164,8 @@ impl Image {
             combinations: table(Section::Combinations),
             combination_list: place(Section::CombinationList),
             routes: place(Section::Routes),
+            limits: place(Section::Limits),
+            pools: place(Section::Pools),
             port_classes: place(Section::PortClasses),
             source_port_classes: place(Section::SourcePortClasses),
             ..template
@@ -172,12 +174,10 @@ impl Image {
         let more = HeaderMore {
             labels: place(Section::Labels),
             merges: table(Section::Merges),
-            limits: place(Section::Limits),
             label_keys: place(Section::LabelKeys),
             vlan_classes: place(Section::VlanClasses),
             icmp_type_classes: place(Section::IcmpTypeClasses),
             icmp_code_classes: place(Section::IcmpCodeClasses),
-            pools: place(Section::Pools),
             target_sources: table(Section::TargetSources),
             ..template
         };

@@ -108,7 +108,7 @@ fn sections_of(hot: &HeaderHot, more: &HeaderMore, attributes: &HeaderAttributes
     set(Section::SourcePortClasses, array(hot.source_port_classes, PORTS, size_of::<u16>()));
     set(Section::Labels, region(more.labels, more.label_lines));
     set(Section::Merges, table(more.merges));
-    set(Section::Limits, array(more.limits, more.limit_count, size_of::<LimitEntry>()));
+    set(Section::Limits, array(hot.limits, more.limit_count, size_of::<LimitEntry>()));
     set(Section::LabelKeys, array(more.label_keys, more.label_key_count, size_of::<u64>()));
     set(Section::VlanClasses, array(more.vlan_classes, VLANS, size_of::<u16>()));
     set(Section::IcmpTypeClasses, array(more.icmp_type_classes, BYTES, size_of::<u8>()));
@@ -120,7 +120,7 @@ fn sections_of(hot: &HeaderHot, more: &HeaderMore, attributes: &HeaderAttributes
     set(Section::FlowLabelClasses, array(attributes.flow_label, FLOW_LABELS, size_of::<u16>()));
     set(Section::WrappedTargets, table(attributes.wrapped_targets));
     set(Section::TtlClasses, array(attributes.ttl, BYTES, size_of::<u8>()));
-    set(Section::Pools, array(more.pools, more.pool_count, size_of::<PoolEntry>()));
+    set(Section::Pools, array(hot.pools, more.pool_count, size_of::<PoolEntry>()));
     set(Section::TargetSources, table(more.target_sources));
     sections
 }
@@ -153,19 +153,19 @@ mod tests {
             routes: 40,
             default_route: 2,
             port_classes: 100,
+            limits: 3_200,
+            pools: 3_700,
             ..HeaderHot::default()
         };
         let more = HeaderMore {
             labels: 3_000,
             label_lines: 15,
             merges: TableRef { base: 3_100, mask: 1 },
-            limits: 3_200,
             limit_count: 3,
             label_keys: 3_300,
             label_key_count: 9,
             vlan_classes: 3_400,
             icmp_type_classes: 3_600,
-            pools: 3_700,
             pool_count: 4,
             target_sources: TableRef { base: 3_800, mask: 1 },
             ..HeaderMore::default()

@@ -4,7 +4,7 @@ use super::*;
 use crate::compile::{Problem, limit_names};
 use crate::policy::{Ban, KeyLengths, Limit, Over, Per, Quantity, Rate, RouteLimit, SynCookies};
 use gateway_common::abi::ACTIVE_PER_SOURCE;
-use gateway_common::image::{HeaderMore, LimitEntry, MORE_LINE, ROUTE_EXTRA};
+use gateway_common::image::{HeaderHot, HeaderMore, LimitEntry, MORE_LINE, ROUTE_EXTRA};
 use gateway_common::limit::{Exceed, Scope, Unit, cost, price, time};
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ fn limiting(limits: Vec<RouteLimit>) -> Policy {
 
 fn entries(policy: &Policy) -> Vec<LimitEntry> {
     let placed = Placed::of(policy);
-    let more: HeaderMore = placed.header(MORE_LINE);
-    let lines = &placed.arena[more.limits as usize..][..more.limit_count as usize];
+    let (hot, more): (HeaderHot, HeaderMore) = (placed.header(0), placed.header(MORE_LINE));
+    let lines = &placed.arena[hot.limits as usize..][..more.limit_count as usize];
     lines.iter().map(|line| bytemuck::cast(*line)).collect()
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::compile::Section;
 use gateway_common::abi::{COUNTER_DEFAULT, Verdict};
-use gateway_common::image::{Combination, HEADER_MAGIC, dimension};
+use gateway_common::image::{ATTRIBUTES_LINE, Combination, HEADER_MAGIC, HeaderAttributes, dimension};
 use gateway_common::reason::Reason;
 
 /// Expects the route for each source.
@@ -256,7 +256,8 @@ fn the_header_keeps_what_user_space_needs() {
     let hot: HeaderHot = bytemuck::cast(header[0]);
     assert_eq!((hot.sources.base, hot.destinations.base, hot.combinations.base), (100, 0, 300));
     assert_eq!((hot.combination_list, hot.routes, hot.port_classes), (400, 500, 0));
-    assert_eq!(hot.malformed_drop, Reason::all_malformed_bits());
+    let attributes: HeaderAttributes = bytemuck::cast(header[ATTRIBUTES_LINE as usize]);
+    assert_eq!(attributes.malformed_drop, Reason::all_malformed_bits());
     assert_eq!(bytemuck::cast::<_, HeaderCold>(header[1]), HeaderCold { magic: HEADER_MAGIC, ..cold });
     assert_eq!(image.place_in(&mut [Line::default(); 20], 7, &cold), None);
 }

@@ -9,8 +9,8 @@ use crate::policy::{Action, Default, Forward, OuterSource, Policy, Pool, Route, 
 use gateway_common::abi::{ACTIVE_POOLS, Verdict};
 use gateway_common::hash::{finish, fold};
 use gateway_common::image::{
-    ATTRIBUTES_LINE, Arena, HashOver, HeaderAttributes, HeaderMore, MORE_LINE, PoolEntry, ROUTE_EXTRA,
-    TargetEntry, lookup, u16_at,
+    ATTRIBUTES_LINE, Arena, HashOver, HeaderAttributes, HeaderHot, HeaderMore, MORE_LINE, PoolEntry,
+    ROUTE_EXTRA, TargetEntry, lookup, u16_at,
 };
 use gateway_common::image::{Forward as Way, MAX_TARGETS};
 use gateway_common::packet::address_of;
@@ -49,10 +49,10 @@ pub(super) struct Read {
 
 impl Placed {
     pub(super) fn pool(&self, index: u16) -> Read {
-        let more: HeaderMore = self.header(MORE_LINE);
-        assert_ne!(more.pools, 0);
+        let hot: HeaderHot = self.header(0);
+        assert_ne!(hot.pools, 0);
         let line = |line: u32| *self.arena[..].line(line).unwrap();
-        let entry: PoolEntry = bytemuck::cast(line(more.pools + u32::from(index)));
+        let entry: PoolEntry = bytemuck::cast(line(hot.pools + u32::from(index)));
         let targets = (0..u32::from(entry.count)).map(|i| bytemuck::cast(line(entry.targets + i)));
         let table = (0..entry.size).map(|i| u16_at(&self.arena[..], entry.table, i).unwrap());
         Read { entry, targets: targets.collect(), table: table.collect() }
@@ -123,8 +123,8 @@ fn targets_of_wrapped_packets_are_found_by_address_and_source() {
 #[test]
 fn a_policy_without_pools_has_none() {
     let placed = Placed::of(&policy(Vec::new()));
-    let more: HeaderMore = placed.header(MORE_LINE);
-    assert_eq!((more.pools, more.pool_count), (0, 0));
+    let (hot, more): (HeaderHot, HeaderMore) = (placed.header(0), placed.header(MORE_LINE));
+    assert_eq!((hot.pools, more.pool_count), (0, 0));
     assert!(placed.arena.len() > BASE as usize);
 }
 

@@ -8,7 +8,9 @@ use crate::policy::{
     RouteLimit, Target, TcpFlags,
 };
 use gateway_common::abi::{Hook, Line};
-use gateway_common::image::{HEADER_LINES, HashOver, HeaderMore, MORE_LINE, PoolEntry, TargetEntry, u16_at};
+use gateway_common::image::{
+    HEADER_LINES, HashOver, HeaderHot, HeaderMore, MORE_LINE, PoolEntry, TargetEntry, u16_at,
+};
 use std::sync::Arc;
 
 #[test]
@@ -182,7 +184,8 @@ fn pools_say_where_their_targets_and_tables_lie() {
         let header = dataplane.live.as_ref().unwrap().header.first;
         let more: HeaderMore = bytemuck::cast(line(header + MORE_LINE));
         assert_eq!(more.pool_count, 4);
-        let pool: PoolEntry = bytemuck::cast(line(more.pools + 3));
+        let hot: HeaderHot = bytemuck::cast(line(header));
+        let pool: PoolEntry = bytemuck::cast(line(hot.pools + 3));
         let target =
             |place: u32| bytemuck::cast::<Line, TargetEntry>(line(pool.targets + place)).address[0] >> 32;
         let lines: Vec<Line> = (0..pool.size.div_ceil(32)).map(|i| line(pool.table + i)).collect();
