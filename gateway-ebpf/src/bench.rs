@@ -16,7 +16,7 @@ mod program {
     use aya_ebpf::bindings::{xdp_action, xdp_md};
     use aya_ebpf::btf_maps::{Array, LruHashMap, ProgramArray};
     use aya_ebpf::helpers::{
-        bpf_get_smp_processor_id, bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_meta,
+        bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_meta,
     };
     use aya_ebpf::macros::{btf_map, xdp};
     use aya_ebpf::programs::XdpContext;
@@ -50,6 +50,41 @@ mod program {
     /// Element 0: the program under test.
     #[btf_map]
     static TARGET: ProgramArray<1> = ProgramArray::new();
+
+    /// Times in which no frame was put: from when to when, `CLOCK_MONOTONIC` nanoseconds. The first element says
+    /// how many there are, and when the last frame was put. Its size is set by the loader.
+    #[btf_map]
+    static SILENCES: Array<[u64; 2], 1> = Array::new();
+
+    /// A time without a frame is a silence from here on, nanoseconds.
+    const SILENCE_NS: u64 = 1_000_000;
+
+    /// As `bench_restore`, and notes silences.
+    #[xdp(frags)]
+    pub fn bench_restore_watched(ctx: XdpContext) -> u32 {
+        watch();
+        restore(ctx.ctx).unwrap_or(xdp_action::XDP_ABORTED)
+    }
+
+    #[inline(always)]
+    fn watch() {
+        let Some(head) = SILENCES.get_ptr_mut(0) else { return };
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_ns() };
+        // SAFETY: an element of SILENCES; one sender writes to it.
+        let [count, last] = unsafe { &mut *head };
+        let before = *last;
+        *last = now;
+        if before == 0 || now.wrapping_sub(before) < SILENCE_NS {
+            return;
+        }
+        // What does not fit is counted, so that whoever reads it knows.
+        *count += 1;
+        if let Some(silence) = SILENCES.get_ptr_mut(*count as u32) {
+            // SAFETY: as above.
+            unsafe { *silence = [before, now] };
+        }
+    }
 
     #[xdp(frags)]
     pub fn bench_restore(ctx: XdpContext) -> u32 {

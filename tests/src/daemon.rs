@@ -220,18 +220,25 @@ impl<'a> Daemon<'a> {
     /// # Errors
     /// If the metrics cannot be read, or hold no such series.
     pub fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
-        let text = self.get("/metrics")?;
-        let series = text.lines().filter(|line| {
-            let rest = line.strip_prefix(name);
-            let mine = rest.is_some_and(|rest| rest.starts_with(['{', ' ']));
-            mine && labels.iter().all(|label| line.contains(label))
-        });
-        let values: Vec<f64> = series
-            .map(|line| line.rsplit(' ').next().unwrap_or_default().parse().context("a metric's value"))
-            .collect::<Result<_>>()?;
-        ensure!(!values.is_empty(), "no series {name} with {labels:?} in\n{text}");
-        Ok(values.iter().sum())
+        sum_of(&self.get("/metrics")?, name, labels)
     }
+}
+
+/// The sum of all series of a metric, among these metrics, whose labels contain each of these texts.
+///
+/// # Errors
+/// If there is no such series.
+pub fn sum_of(metrics: &str, name: &str, labels: &[&str]) -> Result<f64> {
+    let series = metrics.lines().filter(|line| {
+        let rest = line.strip_prefix(name);
+        let mine = rest.is_some_and(|rest| rest.starts_with(['{', ' ']));
+        mine && labels.iter().all(|label| line.contains(label))
+    });
+    let values: Vec<f64> = series
+        .map(|line| line.rsplit(' ').next().unwrap_or_default().parse().context("a metric's value"))
+        .collect::<Result<_>>()?;
+    ensure!(!values.is_empty(), "no series {name} with {labels:?} in\n{metrics}");
+    Ok(values.iter().sum())
 }
 
 impl Drop for Daemon<'_> {

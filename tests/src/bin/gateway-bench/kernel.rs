@@ -22,6 +22,9 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ben
 /// Most frames that take turns.
 pub const FRAMES: u32 = 1 << 20;
 
+/// Most silences of a sender that are kept.
+const SILENCES: u32 = 1 << 16;
+
 /// The interface of frames of which nothing else is said.
 const LOOPBACK: u32 = 1;
 
@@ -52,19 +55,29 @@ pub struct Bench {
     frames: Array<MapData, Frame>,
     cursor: Array<MapData, [u32; 3]>,
     target: ProgramArray<MapData>,
+    silences: Array<MapData, [u64; 2]>,
 }
 
 impl Bench {
     pub fn load() -> Result<Bench> {
-        let mut ebpf = EbpfLoader::new().map_max_entries("FRAMES", FRAMES).load(OBJECT)?;
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries("FRAMES", FRAMES).map_max_entries("SILENCES", 1 + SILENCES);
+        let mut ebpf = loader.load(OBJECT)?;
         for (_, program) in ebpf.programs_mut() {
             let xdp: &mut Xdp = program.try_into()?;
             xdp.load()?;
         }
         let mut take =
             |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the bench object lacks {name}"));
-        let (frames, cursor, target) = (take("FRAMES")?, take("CURSOR")?, take("TARGET")?);
-        Ok(Bench { frames: frames.try_into()?, cursor: cursor.try_into()?, target: target.try_into()?, ebpf })
+        let (frames, cursor, target, silences) =
+            (take("FRAMES")?, take("CURSOR")?, take("TARGET")?, take("SILENCES")?);
+        Ok(Bench {
+            frames: frames.try_into()?,
+            cursor: cursor.try_into()?,
+            target: target.try_into()?,
+            silences: silences.try_into()?,
+            ebpf,
+        })
     }
 
     /// The frames: a power of two of them.
@@ -129,9 +142,31 @@ impl Bench {
 
     /// Nanoseconds of one run of the program, the mean of `repeat`. What a signal interrupts begins anew.
     pub fn put(&mut self, arrival: Arrival, repeat: u32) -> Result<f64> {
+        self.put_by("bench_restore", arrival, repeat)
+    }
+
+    /// As [`Bench::put`], and notes for [`Bench::silences`] when no frame is put.
+    pub fn put_watched(&mut self, arrival: Arrival, repeat: u32) -> Result<f64> {
+        self.put_by("bench_restore_watched", arrival, repeat)
+    }
+
+    /// Begins to note silences anew.
+    pub fn forget_silences(&mut self) -> Result<()> {
+        Ok(self.silences.set(0, [0; 2], 0)?)
+    }
+
+    /// Times of a millisecond or more in which [`Bench::put_watched`] put no frame: from when to when,
+    /// `CLOCK_MONOTONIC` nanoseconds, in order.
+    pub fn silences(&self) -> Result<Vec<[u64; 2]>> {
+        let [count, _] = self.silences.get(&0, 0)?;
+        anyhow::ensure!(count <= SILENCES.into(), "{count} silences of a sender do not fit");
+        (1..=count as u32).map(|place| Ok(self.silences.get(&place, 0)?)).collect()
+    }
+
+    fn put_by(&mut self, restorer: &str, arrival: Arrival, repeat: u32) -> Result<f64> {
         let data_end = u32::try_from(arrival.length)?;
         self.set_length(data_end)?;
-        let restore = self.program("bench_restore")?;
+        let restore = self.program(restorer)?;
         let frame = vec![0; arrival.length];
         let context = XdpMd { data_end, ingress_ifindex: arrival.ifindex, ..XdpMd::default() };
         loop {

@@ -14,12 +14,26 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 const ROUNDS: usize = 15;
-const RUNS: u32 = 400_000;
 /// Lines of the arena: what 10,000 routes need, many times over.
 const ARENA_LINES: u32 = 1 << 18;
-/// Flows that take turns: one; as many as a busy node has; and so many that none is met again before
-/// the memo has given its line away.
-const FLOWS: [u32; 3] = [1, 1 << 16, FRAMES];
+
+/// A column of the table.
+struct Column {
+    /// Flows that take turns.
+    flows: u32,
+    /// Packets that are measured at once. Few, that some fall into times in which nobody else has the machine.
+    runs: u32,
+    /// How often that is in a round.
+    times: usize,
+}
+
+/// One flow; as many as a busy node has; and so many that none is met again before the memo has given its line
+/// away.
+const COLUMNS: [Column; 3] = [
+    Column { flows: 1, runs: 40_000, times: 10 },
+    Column { flows: 1 << 16, runs: 1 << 17, times: 3 },
+    Column { flows: FRAMES, runs: 400_000, times: 1 },
+];
 
 const FLOOR: &str = "empty program (floor)";
 const LOOK_UP: &str = "LRU look-up (peer)";
@@ -199,12 +213,12 @@ fn measure(effort: Effort) -> Result<()> {
     }
     let mut first = Bench::load()?;
     let mut subjects = subjects(&mut first)?;
-    for (column, flows) in FLOWS.into_iter().enumerate() {
-        for _ in 0..rounds {
+    for (column, Column { flows, runs, times }) in COLUMNS.into_iter().enumerate() {
+        for _ in 0..rounds * times {
             for subject in &mut subjects {
                 let bench = benches.get_mut(&subject.routes).context("frames")?;
                 bench.take_turns(flows)?;
-                let ns = bench.measure(&subject.program, RUNS)?;
+                let ns = bench.measure(&subject.program, runs)?;
                 subject.ns[column] = subject.ns[column].min(ns);
             }
         }

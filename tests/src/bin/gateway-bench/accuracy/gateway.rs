@@ -24,7 +24,7 @@ pub struct Subject {
     readers: Readers,
     /// Slot of the next run's first limit: each run has buckets of its own.
     next_limit: u32,
-    /// The longest that a test run took beyond the shortest: as long a sender may have been silent.
+    /// The longest time in which no frame was put.
     pub held: Duration,
 }
 
@@ -67,43 +67,45 @@ impl Subject {
         let frames = run.frames()?;
         for sender in &mut self.senders[..first.cpus] {
             sender.load_frames(&frames)?;
+            sender.forget_silences()?;
         }
         let arrival = Arrival { length: first.length, ifindex: IFINDEX };
         let (stop, readers) = (&AtomicBool::new(false), &self.readers);
-        thread::scope(|scope| {
-            let start = Instant::now();
+        let (start, before, after) = thread::scope(|scope| -> Result<_> {
+            let start = now()?;
             let mut threads = Vec::new();
             for (cpu, sender) in self.senders[..first.cpus].iter_mut().enumerate() {
-                threads.push(scope.spawn(move || -> Result<Duration> {
+                threads.push(scope.spawn(move || -> Result<()> {
                     crate::pin(&[cpu])?;
-                    let (mut shortest, mut longest) = (Duration::MAX, Duration::ZERO);
                     while !stop.load(Ordering::Relaxed) {
-                        let start = Instant::now();
-                        sender.put(arrival, BATCH)?;
-                        shortest = shortest.min(start.elapsed());
-                        longest = longest.max(start.elapsed());
+                        sender.put_watched(arrival, BATCH)?;
                     }
-                    Ok(longest.saturating_sub(shortest))
+                    Ok(())
                 }));
             }
             settle(readers, &slots);
-            let before: Vec<_> = slots.iter().map(|slot| read(readers, *slot)).collect();
+            let read = || slots.iter().map(|slot| read(readers, *slot)).collect::<Result<Vec<_>>>();
+            let before = read();
             thread::sleep(time);
-            let after: Vec<_> = slots.iter().map(|slot| read(readers, *slot)).collect();
+            let after = read();
             stop.store(true, Ordering::Relaxed);
             for thread in threads {
-                let held = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-                self.held = self.held.max(held);
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             }
-            let counts = before.iter().zip(&after);
-            let frames = counts.clone().map(|((_, before), (_, after))| frames_of(after) - frames_of(before));
-            let offered = frames.sum::<u64>() as f64 / time.as_secs_f64();
-            let cells = run.cells.iter().zip(counts);
-            Ok((
-                cells.map(|(cell, (before, after))| measured(cell, start, *before, *after)).collect(),
-                offered,
-            ))
-        })
+            Ok((start, before?, after?))
+        })?;
+        let mut silences = self.senders[0].silences()?;
+        for sender in &self.senders[1..first.cpus] {
+            silences = both(&silences, &sender.silences()?);
+        }
+        let held = silences.iter().map(|[from, to]| to - from).max().unwrap_or(0);
+        self.held = self.held.max(Duration::from_nanos(held));
+        let counts = before.iter().zip(&after);
+        let frames = counts.clone().map(|((_, before), (_, after))| frames_of(after) - frames_of(before));
+        let offered = frames.sum::<u64>() as f64 / time.as_secs_f64();
+        let cells = run.cells.iter().zip(counts);
+        let measured = |(cell, (before, after))| measured(cell, &silences, start, before, after);
+        Ok((cells.map(measured).collect(), offered))
     }
 
     /// Packets refused because CPUs were at the same bucket at once too often.
@@ -122,27 +124,76 @@ fn settle(readers: &Readers, slots: &[u32]) {
     }
 }
 
-type Reading = (Instant, LimitCount);
+/// When it was read, `CLOCK_MONOTONIC` nanoseconds, and what.
+type Reading = (u64, LimitCount);
 
-fn read(readers: &Readers, slot: u32) -> Reading {
-    (Instant::now(), readers.limit_counts(slot))
+fn read(readers: &Readers, slot: u32) -> Result<Reading> {
+    Ok((now()?, readers.limit_counts(slot)))
+}
+
+/// The kernel's clock, by which silences are noted.
+fn now() -> Result<u64> {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)?;
+    Ok(u64::try_from(Duration::from(now).as_nanos())?)
+}
+
+/// The times that are in one of each: in which nobody put a frame.
+fn both(some: &[[u64; 2]], others: &[[u64; 2]]) -> Vec<[u64; 2]> {
+    let (mut i, mut j, mut all) = (0, 0, Vec::new());
+    while let (Some(a), Some(b)) = (some.get(i), others.get(j)) {
+        let (from, to) = (a[0].max(b[0]), a[1].min(b[1]));
+        if from < to {
+            all.push([from, to]);
+        }
+        if a[1] < b[1] { i += 1 } else { j += 1 }
+    }
+    all
 }
 
 fn frames_of(count: &LimitCount) -> u64 {
     count.admitted.packets + count.refused.packets
 }
 
-fn measured(cell: &Cell, start: Instant, before: Reading, after: Reading) -> Measured {
+/// The part of a rate that a bucket cannot admit from `from` to `to`, nanoseconds: no frame came in these silences, and
+/// it was full before they ended. Between them it is drained as fast as what was offered is more than the rate.
+fn missed(silences: &[[u64; 2]], [from, to]: [u64; 2], depth: f64, drain: f64) -> f64 {
+    let (mut level, mut last, mut missed) = (0.0_f64, from, 0.0);
+    for [silent, again] in silences {
+        let (silent, again) = ((*silent).clamp(from, to), (*again).clamp(from, to));
+        level = (level - silent.saturating_sub(last) as f64 * drain).max(0.0);
+        level += (again - silent) as f64;
+        missed += (level - depth).max(0.0);
+        level = level.min(depth);
+        last = again;
+    }
+    missed
+}
+
+/// How much of a time silences are, nanoseconds.
+fn clipped(silences: &[[u64; 2]], [from, to]: [u64; 2]) -> u64 {
+    silences.iter().map(|[silent, again]| (*again).clamp(from, to) - (*silent).clamp(from, to)).sum()
+}
+
+fn measured(cell: &Cell, silences: &[[u64; 2]], start: u64, before: &Reading, after: &Reading) -> Measured {
     let bytes = matches!(cell.amount, Amount::Megabits(_));
     let admitted = |count: &LimitCount| if bytes { count.admitted.bytes } else { count.admitted.packets };
     let keys = cell.keys() as f64;
     let rate = cell.rate();
-    let within = |time: Duration| keys * rate.per_second as f64 * time.as_secs_f64();
-    let allowed = within(after.0 - before.0);
-    let offered = (frames_of(&after.1) - frames_of(&before.1)) * cell.units();
+    let within = |ns: f64| keys * rate.per_second as f64 * ns / 1e9;
+    let offered = ((frames_of(&after.1) - frames_of(&before.1)) * cell.units()) as f64;
+    let silent: u64 = clipped(silences, [before.0, after.0]);
+    let elapsed = (after.0 - before.0) as f64;
+    // Of the time in which frames came.
+    let drain = (offered / within((elapsed - silent as f64).max(1.0)) - 1.0).max(0.0);
+    let depth = rate.burst as f64 / rate.per_second as f64 * 1e9;
+    let lost = missed(silences, [before.0, after.0], depth, drain);
+    let lost_with_burst = missed(silences, [start, after.0], depth, drain);
+    let allowed = within(elapsed - lost);
+    let with_burst = within((after.0 - start) as f64 - lost_with_burst) + keys * rate.burst as f64;
     Measured {
         steady: (admitted(&after.1) - admitted(&before.1)) as f64 / allowed,
-        with_burst: Some(admitted(&after.1) as f64 / (within(after.0 - start) + keys * rate.burst as f64)),
-        offered: offered as f64 / allowed,
+        with_burst: Some(admitted(&after.1) as f64 / with_burst),
+        offered: offered / allowed,
+        missed: lost / elapsed,
     }
 }

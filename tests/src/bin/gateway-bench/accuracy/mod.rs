@@ -32,6 +32,8 @@ pub struct Measured {
     pub with_burst: Option<f64>,
     /// Offered over rate × time.
     pub offered: f64,
+    /// Part of the time for which nothing could be admitted: the bucket was full, and no frame came.
+    pub missed: f64,
 }
 
 impl Measured {
@@ -62,7 +64,13 @@ pub fn run(effort: Effort) -> Result<()> {
     println!(
         "          put to the real program, with the real clock, by test runs on one and on two CPUs at"
     );
-    println!("          once; ! is more than 1 % off there, or from a full bucket on (burst + rate x time);");
+    println!(
+        "          once. Where other work held all senders for longer than a bucket takes to fill, the time for"
+    );
+    println!(
+        "          which it was full and no frame came is not in what was allowed (each such silence is noted)."
+    );
+    println!("          ! is more than 1 % off there, or from a full bucket on (burst + rate x time);");
     println!("          ~ was offered less than {OFFERED_MIN} times the rate. nft: nftables' `limit` at");
     println!(
         "          ingress, over veth, with {NFT_BURST_MS} ms of burst; - where it has none, or is too slow.\n"
@@ -91,8 +99,9 @@ pub fn run(effort: Effort) -> Result<()> {
     let outside = theirs.iter().filter(|(_, measured)| measured.is_offered() && !measured.is_exact()).count();
     println!("nft: {} cells, {outside} outside 1 %", theirs.len());
     println!(
-        "a sender was held by other work for up to {:.1} ms at once: shorter bursts than that cannot be kept up",
-        subject.held.as_secs_f64() * 1e3
+        "all senders were held by other work for up to {:.1} ms at once; most time that a cell missed by it: {:.1} %",
+        subject.held.as_secs_f64() * 1e3,
+        judged().map(|(_, measured)| measured.missed).fold(0.0, f64::max) * 100.0
     );
     println!(
         "{} packets refused because CPUs were at one bucket at once; {runs} runs and {nft_runs} of nft, {:.0} s\n",

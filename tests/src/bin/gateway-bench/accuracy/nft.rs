@@ -125,6 +125,7 @@ fn observe(receiver: &Namespace, run: &Run, time: Duration) -> Result<(Vec<Measu
             steady: admitted as f64 / allowed,
             with_burst: None,
             offered: (admitted + refused) as f64 / allowed,
+            missed: 0.0,
         }
     });
     let cells = cells.collect();
