@@ -155,9 +155,10 @@ fn frames_of(count: &LimitCount) -> u64 {
 }
 
 /// The part of a rate that a bucket cannot admit from `from` to `to`, nanoseconds: no frame came in these silences, and
-/// it was full before they ended. Between them it is drained as fast as what was offered is more than the rate.
-fn missed(silences: &[[u64; 2]], [from, to]: [u64; 2], depth: f64, drain: f64) -> f64 {
-    let (mut level, mut last, mut missed) = (0.0_f64, from, 0.0);
+/// it was full before they ended. Between them it is drained as fast as what was offered is more than the rate. At first
+/// it holds `level`; that and `depth` are nanoseconds of the rate.
+fn missed(silences: &[[u64; 2]], [from, to]: [u64; 2], mut level: f64, depth: f64, drain: f64) -> f64 {
+    let (mut last, mut missed) = (from, 0.0);
     for [silent, again] in silences {
         let (silent, again) = ((*silent).clamp(from, to), (*again).clamp(from, to));
         level = (level - silent.saturating_sub(last) as f64 * drain).max(0.0);
@@ -186,8 +187,8 @@ fn measured(cell: &Cell, silences: &[[u64; 2]], start: u64, before: &Reading, af
     // Of the time in which frames came.
     let drain = (offered / within((elapsed - silent as f64).max(1.0)) - 1.0).max(0.0);
     let depth = rate.burst as f64 / rate.per_second as f64 * 1e9;
-    let lost = missed(silences, [before.0, after.0], depth, drain);
-    let lost_with_burst = missed(silences, [start, after.0], depth, drain);
+    let lost = missed(silences, [before.0, after.0], 0.0, depth, drain);
+    let lost_with_burst = missed(silences, [start, after.0], depth, depth, drain);
     let allowed = within(elapsed - lost);
     let with_burst = within((after.0 - start) as f64 - lost_with_burst) + keys * rate.burst as f64;
     Measured {
