@@ -109,7 +109,11 @@ pub fn run(effort: Effort) -> Result<()> {
             ("nft, dnat to a map", Between::Nft),
         ] {
             let outcome = one(silence, between, time).with_context(|| format!("{what}, {way}"))?;
-            let number = |number: Option<f64>| number.map_or("-".to_owned(), |number| format!("{number:.0}"));
+            let number = |number: Option<f64>| {
+                number
+                    .filter(|number| number.is_finite())
+                    .map_or("-".to_owned(), |number| format!("{number:.0}"))
+            };
             let told = |of: &dyn Fn(&Told) -> f64| number(outcome.told.as_ref().map(of));
             println!(
                 "{what:<10}{way:<24}{:>9}{:>8}{:>10}{:>9}{:>7}{:>9}{:>9}  {}",
@@ -196,8 +200,10 @@ fn one(silence: Silence, between: Between, time: Duration) -> Result<Outcome> {
             Ok((died, Instant::now()))
         };
         let moments = dies();
-        let told = asking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let told = asking.join();
+        // Whatever became of it: the scope waits for who watches.
         over.store(true, Ordering::Relaxed);
+        let told = told.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let join = |thread: thread::ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
