@@ -3,8 +3,8 @@
 
 mod bench;
 mod build;
-mod ci;
 mod demo;
+mod environment;
 mod lint;
 mod setup;
 mod shell;
@@ -42,8 +42,6 @@ enum Command {
     Vm,
     /// What a packet, a policy change and a forwarded frame cost, beside floor and peers.
     Bench(bench::Arguments),
-    /// What CI runs: says what machine this is, then `test`.
-    Ci,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +63,5 @@ fn run(command: Command) -> Result<()> {
         Command::Test => test::run(),
         Command::Vm => vm::run(),
         Command::Bench(arguments) => bench::run(&arguments),
-        Command::Ci => ci::run(),
     }
 }

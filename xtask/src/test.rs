@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::shell::{self, cargo};
-use crate::{build, lint, setup, signals, vm};
+use crate::{build, environment, lint, setup, signals, vm};
 
 /// Where tests leave `<name>.txt` files with lines `key value`, which the summary repeats.
 const REPORT_VARIABLE: &str = "GATEWAY_REPORT_DIR";
@@ -43,6 +43,8 @@ struct Step {
 
 pub fn run() -> Result<()> {
     signals::catch()?;
+    environment::tell();
+    environment::require_space()?;
     setup::run()?;
     let report = shell::target_folder("report")?;
     fs::remove_dir_all(&report)
