@@ -1,6 +1,6 @@
 //! What is known of each target, and what follows from what is heard of it.
 
-use super::checks::CheckCounts;
+use super::checks::{CheckCounts, Unmade};
 use crate::compile::target_name;
 use crate::dataplane::Readers;
 use crate::policy::{Check, Health, Policy, duration_text};
@@ -22,6 +22,7 @@ pub(in crate::daemon) struct Book {
     pub counts: CheckCounts,
     /// What was found of targets when they were looked after first, until it is told.
     found: Vec<Told>,
+    unmade: Unmade,
 }
 
 #[derive(Debug)]
@@ -130,6 +131,9 @@ impl Book {
             let Some(group) = targets.values().map(|target| target.slot).min() else { continue };
             self.pools.insert(pool.clone(), OfPool { health: health.clone(), group, panic, targets });
         }
+        let mut unmade = std::mem::take(&mut self.unmade);
+        unmade.keep(self.checks().map(|(name, _)| name));
+        self.unmade = unmade;
     }
 
     /// Pools of which all targets are used.
@@ -165,6 +169,17 @@ impl Book {
         })
     }
 
+    /// A check could not be made, for a reason of this node's, which says nothing of the target.
+    pub fn could_not_check(&mut self, name: &Arc<str>, why: String) {
+        self.counts.unmade += 1;
+        self.unmade.add(name, why);
+    }
+
+    /// What to say of the targets that cannot be checked, if there are any.
+    pub fn unmade(&self) -> Option<String> {
+        self.unmade.text()
+    }
+
     /// How a check ended.
     pub fn checked(
         &mut self,
@@ -177,6 +192,7 @@ impl Book {
             Ok(_) => self.counts.passed += 1,
             Err(_) => self.counts.failed += 1,
         }
+        self.unmade.remove(name);
         let (pool, target) = name.split_once('/')?;
         let of = self.pools.get_mut(pool)?;
         let check = of.health.check.clone()?;

@@ -52,6 +52,7 @@ pub(in crate::daemon) async fn look_after(governor: Arc<Governor>, icmp: Option<
         if generation != asked {
             asked = generation;
             prober.set(governor.probes().into_iter());
+            governor.tell_unmade();
         }
         // Nearly all reports say what those before them said: not each is a reason to look at all targets.
         let news = governor.hear(&prober, &mut batch);
@@ -99,7 +100,6 @@ impl Governor {
         }
         let now = Now::of(self);
         let mut told = Vec::new();
-        let mut unmade = None;
         {
             let mut book = self.health();
             for report in reports.drain(..) {
@@ -108,9 +108,7 @@ impl Governor {
                 if let Err(failure) = &report.outcome
                     && failure.is_local()
                 {
-                    // That says nothing of the target.
-                    book.counts.unmade += 1;
-                    unmade = Some(format!("`{key}` cannot be checked: {failure}"));
+                    book.could_not_check(key, failure.to_string());
                     continue;
                 }
                 let outcome = report.outcome.map_err(|failure| failure.to_string());
@@ -120,13 +118,19 @@ impl Governor {
                 told.extend(book.decide_panics(&self.readers));
             }
         }
+        self.tell_unmade();
+        let news = !told.is_empty();
+        self.tell(told);
+        news
+    }
+
+    /// Says of which targets the checks cannot be made.
+    fn tell_unmade(&self) {
+        let unmade = self.health().unmade();
         match unmade {
             Some(text) => self.notice(SUBJECT, text),
             None => self.clear_notice(SUBJECT),
         }
-        let news = !told.is_empty();
-        self.tell(told);
-        news
     }
 
     /// Looks at all circuits, and tells what is new.
