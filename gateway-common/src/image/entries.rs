@@ -79,7 +79,7 @@ pub struct LimitEntry {
     pub ipv4_length: u8,
     /// Bits of an IPv6 address that are a key.
     pub ipv6_length: u8,
-    /// 1: the clock is `bpf_ktime_get_ns`, because the burst is shorter than two jiffies; 0: jiffies.
+    /// 1: the clock is `bpf_ktime_get_ns`, because the burst is too short for jiffies; 0: jiffies.
     pub precise: u8,
     /// Zero.
     pub reserved: u32,

@@ -222,14 +222,19 @@ pub fn syn_entry(syn_cookies: SynCookies, slot: u32, ns_per_jiffy: u64) -> Limit
     entry.bounded()
 }
 
-/// The clock of jiffies is late by up to one, so that a burst must last two for it to be fair.
+/// Jiffies are late by up to one, so that a burst must last two for them to be fair; and they stand still while the
+/// processor that keeps them is held, as a virtual machine's is for milliseconds at a time, and the bucket does not
+/// fill meanwhile. A burst of this length or more is not used up by such a pause.
+const JIFFIES_FROM: Duration = Duration::from_millis(50);
+
 fn set_rate(entry: &mut LimitEntry, rate: Rate, ns_per_jiffy: u64) {
     let (cost, shift) = cost(rate.per_second.max(1));
     let depth = (u128::from(rate.burst) * u128::from(cost)) >> shift;
     entry.cost = cost;
     entry.shift = shift;
     entry.depth = u64::try_from(depth).unwrap_or(u64::MAX);
-    entry.precise = (entry.depth >> TIME_SHIFT < 2 * ns_per_jiffy).into();
+    let jiffies_from = (2 * ns_per_jiffy).max(JIFFIES_FROM.as_nanos() as u64);
+    entry.precise = (entry.depth >> TIME_SHIFT < jiffies_from).into();
 }
 
 /// In units of time.

@@ -84,11 +84,17 @@ fn limits_by_whole_source_address_are_announced() {
     }
 }
 
-/// A burst that jiffies cannot measure is measured by the finer clock.
+/// A burst that jiffies cannot measure is measured by the finer clock: one below 50 ms, or below two jiffies where
+/// those are longer.
 #[test]
 fn short_bursts_take_the_precise_clock() {
-    let jiffies = |burst| entry(packets(1_000_000_000, burst)).precise;
-    assert_eq!([1, 2 * NS_PER_JIFFY - 1, 2 * NS_PER_JIFFY].map(jiffies), [1, 1, 0]);
+    let precise = |burst, ns_per_jiffy| {
+        crate::compile::limits::entry(&packets(1_000_000_000, burst), 1, ns_per_jiffy).precise
+    };
+    let below = 50_000_000;
+    assert_eq!([1, below - 1, below].map(|burst| precise(burst, NS_PER_JIFFY)), [1, 1, 0]);
+    let slow = 40_000_000;
+    assert_eq!([2 * slow - 1, 2 * slow].map(|burst| precise(burst, slow)), [1, 0]);
 }
 
 #[test]

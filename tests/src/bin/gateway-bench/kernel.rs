@@ -150,9 +150,9 @@ impl Bench {
         self.put_by("bench_restore_watched", arrival, repeat)
     }
 
-    /// Begins to note silences anew.
-    pub fn forget_silences(&mut self) -> Result<()> {
-        Ok(self.silences.set(0, [0; 2], 0)?)
+    /// Begins to note silences anew: the first may be from `now` on, `CLOCK_MONOTONIC` nanoseconds.
+    pub fn forget_silences(&mut self, now: u64) -> Result<()> {
+        Ok(self.silences.set(0, [0, now], 0)?)
     }
 
     /// Times of a millisecond or more in which [`Bench::put_watched`] put no frame: from when to when,

@@ -67,12 +67,14 @@ impl Subject {
         let frames = run.frames()?;
         for sender in &mut self.senders[..first.cpus] {
             sender.load_frames(&frames)?;
-            sender.forget_silences()?;
+        }
+        let start = now()?;
+        for sender in &mut self.senders[..first.cpus] {
+            sender.forget_silences(start)?;
         }
         let arrival = Arrival { length: first.length, ifindex: IFINDEX };
         let (stop, readers) = (&AtomicBool::new(false), &self.readers);
-        let (start, before, after) = thread::scope(|scope| -> Result<_> {
-            let start = now()?;
+        let (before, after) = thread::scope(|scope| -> Result<_> {
             let mut threads = Vec::new();
             for (cpu, sender) in self.senders[..first.cpus].iter_mut().enumerate() {
                 threads.push(scope.spawn(move || -> Result<()> {
@@ -92,7 +94,7 @@ impl Subject {
             for thread in threads {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             }
-            Ok((start, before?, after?))
+            Ok((before?, after?))
         })?;
         let mut silences = self.senders[0].silences()?;
         for sender in &self.senders[1..first.cpus] {
@@ -154,20 +156,44 @@ fn frames_of(count: &LimitCount) -> u64 {
     count.admitted.packets + count.refused.packets
 }
 
-/// The part of a rate that a bucket cannot admit from `from` to `to`, nanoseconds: no frame came in these silences, and
-/// it was full before they ended. Between them it is drained as fast as what was offered is more than the rate. At first
-/// it holds `level`; that and `depth` are nanoseconds of the rate.
-fn missed(silences: &[[u64; 2]], [from, to]: [u64; 2], mut level: f64, depth: f64, drain: f64) -> f64 {
-    let (mut last, mut missed) = (from, 0.0);
-    for [silent, again] in silences {
-        let (silent, again) = ((*silent).clamp(from, to), (*again).clamp(from, to));
-        level = (level - silent.saturating_sub(last) as f64 * drain).max(0.0);
-        level += (again - silent) as f64;
-        missed += (level - depth).max(0.0);
-        level = level.min(depth);
-        last = again;
+/// An ideal bucket to which frames come evenly, but for silences; in nanoseconds of its rate.
+struct Ideal {
+    depth: f64,
+    /// Price of a frame.
+    frame: f64,
+    /// What is offered over the rate, while frames come.
+    offered: f64,
+    level: f64,
+    /// The part of the rate that it could not admit: no frame came, and it was full.
+    missed: f64,
+}
+
+impl Ideal {
+    fn full(depth: f64, frame: f64, offered: f64) -> Ideal {
+        Ideal { depth, frame, offered, level: depth, missed: 0.0 }
     }
-    missed
+
+    /// Lets it go on from one time to another, with these silences.
+    fn go_on(&mut self, silences: &[[u64; 2]], [from, to]: [u64; 2]) {
+        let mut last = from;
+        for [silent, again] in silences {
+            let (silent, again) = ((*silent).clamp(last, to), (*again).clamp(last, to));
+            self.hear((silent - last) as f64);
+            self.level += (again - silent) as f64;
+            let over = (self.level - self.depth).max(0.0);
+            self.level -= over;
+            self.missed += over;
+            last = again;
+        }
+        self.hear((to - last) as f64);
+    }
+
+    /// Frames come for so long, and each is admitted for which there is enough.
+    fn hear(&mut self, time: f64) {
+        self.level += time;
+        let frames = (self.level / self.frame).floor().min((time * self.offered / self.frame).floor());
+        self.level -= frames * self.frame;
+    }
 }
 
 /// How much of a time silences are, nanoseconds.
@@ -184,13 +210,16 @@ fn measured(cell: &Cell, silences: &[[u64; 2]], start: u64, before: &Reading, af
     let offered = ((frames_of(&after.1) - frames_of(&before.1)) * cell.units()) as f64;
     let silent: u64 = clipped(silences, [before.0, after.0]);
     let elapsed = (after.0 - before.0) as f64;
-    // Of the time in which frames came.
-    let drain = (offered / within((elapsed - silent as f64).max(1.0)) - 1.0).max(0.0);
-    let depth = rate.burst as f64 / rate.per_second as f64 * 1e9;
-    let lost = missed(silences, [before.0, after.0], 0.0, depth, drain);
-    let lost_with_burst = missed(silences, [start, after.0], depth, depth, drain);
-    let allowed = within(elapsed - lost);
-    let with_burst = within((after.0 - start) as f64 - lost_with_burst) + keys * rate.burst as f64;
+    let time_of = |units: u64| units as f64 / rate.per_second as f64 * 1e9;
+    let offered_while_heard = offered / within((elapsed - silent as f64).max(1.0));
+    let mut ideal = Ideal::full(time_of(rate.burst), time_of(cell.units()), offered_while_heard);
+    ideal.go_on(silences, [start, before.0]);
+    let (level, missed) = (ideal.level, ideal.missed);
+    ideal.go_on(silences, [before.0, after.0]);
+    // What it held at first could be admitted too, and what it holds at last was not.
+    let lost = ideal.missed - missed;
+    let allowed = within(elapsed - lost + level - ideal.level);
+    let with_burst = within((after.0 - start) as f64 - ideal.missed + ideal.depth - ideal.level);
     Measured {
         steady: (admitted(&after.1) - admitted(&before.1)) as f64 / allowed,
         with_burst: Some(admitted(&after.1) as f64 / with_burst),

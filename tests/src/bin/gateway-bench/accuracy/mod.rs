@@ -59,22 +59,24 @@ pub fn run(effort: Effort) -> Result<()> {
     effort.two_cpus()?;
     let time = effort.time(TIME);
     println!(
-        "accuracy: admitted over allowed (rate x time) in {time:?} after the burst was used up; frames are"
+        "accuracy: admitted over allowed (rate x time) in {time:?} after the burst was used up; frames are put to"
     );
     println!(
-        "          put to the real program, with the real clock, by test runs on one and on two CPUs at"
+        "          the real program, with the real clock, by test runs on one and on two CPUs at once. Where other"
     );
     println!(
-        "          once. Where other work held all senders for longer than a bucket takes to fill, the time for"
+        "          work held all senders (each notes when), the bucket fills as it should, and once it is full the"
     );
     println!(
-        "          which it was full and no frame came is not in what was allowed (each such silence is noted)."
+        "          rest of that time is not in what was allowed; nor is what it holds at the end, and what it held"
     );
-    println!("          ! is more than 1 % off there, or from a full bucket on (burst + rate x time);");
-    println!("          ~ was offered less than {OFFERED_MIN} times the rate. nft: nftables' `limit` at");
     println!(
-        "          ingress, over veth, with {NFT_BURST_MS} ms of burst; - where it has none, or is too slow.\n"
+        "          at the beginning is. ! is more than 1 % off there, or from a full bucket on (burst + rate x"
     );
+    println!(
+        "          time); ~ was offered less than {OFFERED_MIN} times the rate. nft: nftables' `limit` at ingress, over"
+    );
+    println!("          veth, with {NFT_BURST_MS} ms of burst; - where it has none, or is too slow.\n");
     // This thread reads counters beside the one CPU that is measured.
     crate::pin(&[1])?;
     let start = Instant::now();
