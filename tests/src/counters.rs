@@ -4,6 +4,8 @@ use gateway_common::abi::{Count, Hook, InterfaceStats, Verdict};
 use gateway_common::reason::Reason;
 use gateway_user::dataplane::Readers;
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// All counters that a test cares about, at one point.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,6 +135,23 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// What was counted since `before`, once that is [`Snapshot::conserved`]: a packet that a CPU judges right now is
+    /// received and has no verdict yet. It is waited for, for five seconds at most.
+    ///
+    /// # Errors
+    /// Where it does not become so, in words.
+    pub fn at_rest(take: impl Fn() -> Snapshot, before: &Snapshot) -> anyhow::Result<Snapshot> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let delta = take().since(before);
+            match delta.conserved() {
+                Ok(()) => return Ok(delta),
+                Err(broken) if Instant::now() > deadline => return Err(anyhow::Error::msg(broken)),
+                Err(_) => thread::sleep(Duration::from_millis(10)),
+            }
+        }
     }
 
     /// What one frame of this length must have changed.

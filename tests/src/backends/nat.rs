@@ -212,8 +212,7 @@ pub fn run(case: Case) -> Result<Translated> {
             }
         }
     }
-    let delta = gateway.counters().since(&before);
-    delta.conserved().map_err(anyhow::Error::msg)?;
+    let delta = Snapshot::at_rest(|| gateway.counters(), &before)?;
     for (slot, sent) in by_target.iter().enumerate().skip(1) {
         let counted = delta.targets.get(&(slot as u32)).map_or(0, |count| count.packets);
         ensure!(counted == *sent, "target slot {slot}: {counted} counted, {sent} answered: {delta:?}");
@@ -232,8 +231,7 @@ pub fn run(case: Case) -> Result<Translated> {
             conversations += 1;
         }
     }
-    let delta = gateway.counters().since(&before);
-    delta.conserved().map_err(anyhow::Error::msg)?;
+    let delta = Snapshot::at_rest(|| gateway.counters(), &before)?;
     if case.links == Links::Segments {
         let of = delta.targets.values().fold((0, 0), |sum, one| (sum.0 + one.packets, sum.1 + one.bytes));
         ensure!(of.1 > of.0 * 1_514, "no segments came as one: {} packets, {} bytes", of.0, of.1);

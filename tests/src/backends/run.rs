@@ -211,8 +211,7 @@ pub fn run(case: Case) -> Result<Done> {
             by_target[slot_of(place, backend)] = flows * DATAGRAMS;
         }
     }
-    let delta = gateway.counters().since(&before);
-    delta.conserved().map_err(anyhow::Error::msg)?;
+    let delta = Snapshot::at_rest(|| gateway.counters(), &before)?;
     for (slot, sent) in by_target.iter().enumerate().skip(1) {
         let counted = delta.targets.get(&(slot as u32)).map_or(0, |count| count.packets);
         ensure!(counted == *sent, "target slot {slot}: {counted} counted, {sent} answered: {delta:?}");
@@ -225,8 +224,7 @@ pub fn run(case: Case) -> Result<Done> {
     ensure!(verdicts(Verdict::Redirect) == datagrams, "{datagrams} sent, counted {delta:?}");
     ensure!(verdicts(Verdict::Drop) == 0, "dropped: {delta:?}");
     let conversations = conversed(case, &delivery)?;
-    let delta = gateway.counters().since(&before);
-    delta.conserved().map_err(anyhow::Error::msg)?;
+    let delta = Snapshot::at_rest(|| gateway.counters(), &before)?;
     if case.links == Links::Segments {
         // Else the test would show nothing: a segment on the wire is 1,514 bytes at most.
         let of = delta.targets.values().fold((0, 0), |sum, one| (sum.0 + one.packets, sum.1 + one.bytes));
