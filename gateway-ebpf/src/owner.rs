@@ -7,8 +7,8 @@
 //! tracked connection, of either side, goes where that connection's packets go, and what it quotes is translated
 //! with it (RFC 5508 4.2).
 //!
-//! An error is looked at once its own route has let it pass, or if no route names it: a connection's errors need no
-//! route any more than its answers do.
+//! An error is looked at once its own route has let it pass or put it to a pool, or if no route names it: a
+//! connection's errors need no route any more than its answers do.
 
 use crate::act::{SkbFrame, XdpFrame};
 use crate::classify;
@@ -17,7 +17,7 @@ use crate::express;
 use crate::maps;
 use crate::pipeline::{Hook, Judged};
 use crate::police;
-use crate::pool;
+use crate::pool::{self, RETURNS};
 use crate::track::{FOLLOWS, gateway_related};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::bpf_jiffies64;
@@ -39,6 +39,9 @@ pub struct About {
     pub quoted: Quoted,
     /// The error itself, while [`Judged::packet`] is what it was turned into.
     pub error: Packet,
+    /// Its own pool, and its own route.
+    pub pool: u32,
+    pub route: u32,
 }
 
 /// It quotes something that may be a pool's.
@@ -46,11 +49,17 @@ pub const READ: u32 = 1;
 /// It was turned round.
 const TURNED: u32 = 1;
 
-/// Whether the packet is to be looked at.
+/// Whether the packet is to be looked at: it is an ICMP error that passes, that no route names, or that goes to a pool
+/// as if it were no error.
 #[inline(always)]
 pub fn is_error(judged: &Judged) -> bool {
-    let passes = judged.verdict == Verdict::Pass as u32;
-    (passes || judged.reason == Reason::Default as u32) && quoted::quotes(&judged.packet)
+    if !quoted::quotes(&judged.packet) {
+        return false;
+    }
+    let forwards = judged.verdict == Verdict::Redirect as u32
+        && judged.pool != RETURNS
+        && judged.pool | judged.target != 0;
+    forwards || judged.verdict == Verdict::Pass as u32 || judged.reason == Reason::Default as u32
 }
 
 /// Puts the ICMP error that is judged to the pool of what it quotes, if that is a pool's. True if it did, and
@@ -66,7 +75,7 @@ pub fn find<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) -> bo
         return true;
     }
     if judged.is_dropped() {
-        restore(judged);
+        gateway_give_back(cpu);
         return false;
     }
     // SAFETY: a helper without arguments. The verifier turns it into a load.
@@ -80,10 +89,10 @@ pub fn find<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) -> bo
     let owned =
         judged.pool != 0 && pool::entry(judged).is_some_and(|pool| pool.forward != Forward::Dnat as u8);
     if !owned {
-        judged.pool = 0;
-        restore(judged);
+        gateway_give_back(cpu);
         return false;
     }
+    judged.target = 0;
     judged.verdict = Verdict::Redirect as u32;
     true
 }
@@ -200,6 +209,8 @@ fn narrow(cpu: u32) -> Option<()> {
 pub extern "C" fn gateway_turn(cpu: u32) -> u32 {
     let Some((judged, about)) = scratch(cpu) else { return 0 };
     copy(&judged.packet, &mut about.error);
+    about.pool = judged.pool;
+    about.route = judged.route;
     turn(&about.quoted, &mut judged.packet) as u32
 }
 
@@ -209,6 +220,18 @@ pub extern "C" fn gateway_turn(cpu: u32) -> u32 {
 pub extern "C" fn gateway_turn_back(cpu: u32) -> u32 {
     if let Some((judged, about)) = scratch(cpu) {
         copy(&about.error, &mut judged.packet);
+    }
+    0
+}
+
+/// The same where nobody owns it: it goes where it would have gone. A global function, as above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_give_back(cpu: u32) -> u32 {
+    if let Some((judged, about)) = scratch(cpu) {
+        copy(&about.error, &mut judged.packet);
+        judged.pool = about.pool;
+        judged.route = about.route;
     }
     0
 }

@@ -247,8 +247,11 @@ fn translate_error(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> O
     let source = if is_end { forwarding.source } else { error.source };
     let new_ports = forwarding.ports.rotate_left(16);
     let has_ports = quoted.flags & flags::HAS_PORTS != 0;
-    let old_ports = (quoted.source_port as u32) << 16 | quoted.port as u32;
-    let ports = if has_ports { halves(new_ports) + halves(!old_ports) } else { 0 };
+    // An echo or its reply: others are nobody's.
+    let has_identifier = quoted.flags & flags::HAS_ICMP != 0;
+    let old_ports =
+        if has_ports { (quoted.source_port as u32) << 16 | quoted.port as u32 } else { quoted.sequence };
+    let ports = if has_ports || has_identifier { halves(new_ports) + halves(!old_ports) } else { 0 };
     let outer = exchanged(error.source, source, error.family)
         + exchanged(error.destination, forwarding.target, error.family);
     let inner = exchanged(quoted.source, forwarding.target, error.family)
@@ -256,6 +259,8 @@ fn translate_error(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> O
     let at = error.l4_offset as u32;
     if has_ports {
         bytes.header::<4>(about.quoted.transport)?.put32::<0>(new_ports);
+    } else if has_identifier {
+        bytes.header::<8>(about.quoted.transport)?.put16::<4>(identifier(forwarding));
     }
     put_addresses(bytes, error.family, at.wrapping_add(8), (forwarding.target, forwarding.source), inner)?;
     put_addresses(bytes, error.family, error.l3_offset as u32, (source, forwarding.target), outer)?;

@@ -138,6 +138,10 @@ impl Names for LabNames {
         ways::SOURCES.into_iter().find(|source| source.is_ipv4() == target.is_ipv4())
     }
 
+    fn is_own(&self, target: IpAddr) -> bool {
+        ways::is_own(target)
+    }
+
     fn label_number(&self, label: &str) -> u32 {
         self.labels.get(label).copied().unwrap_or(0)
     }

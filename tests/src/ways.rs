@@ -118,12 +118,24 @@ fn networks() -> Vec<(IpNet, Option<Way>)> {
     networks
 }
 
-/// The node's own addresses behind each interface, and those that mean all hosts or any router.
-fn no_hosts() -> Vec<IpAddr> {
+/// The node's own addresses behind each interface.
+fn own() -> Vec<IpAddr> {
+    (0..INTERFACES.len()).flat_map(|place| hosts(place, 1)).map(|address| parse(&address)).collect()
+}
+
+/// Whether this is one of them.
+pub fn is_own(address: IpAddr) -> bool {
+    own().contains(&address)
+}
+
+/// The addresses there that mean all hosts or any router.
+fn of_all() -> Vec<IpAddr> {
     let of = |place: usize| {
-        let ipv4 = [0, 1, 255].map(|host| format!("198.18.{place}.{host}"));
-        let ipv6 = ["", "1"].map(|host| format!("2001:db8:f{place}::{host}"));
-        ipv4.into_iter().chain(ipv6).map(|address| parse(&address)).collect::<Vec<_>>()
+        let ipv4 = [0, 255].map(|host| format!("198.18.{place}.{host}"));
+        ipv4.into_iter()
+            .chain([format!("2001:db8:f{place}::")])
+            .map(|address| parse(&address))
+            .collect::<Vec<_>>()
     };
     (0..INTERFACES.len()).flat_map(of).collect()
 }
@@ -134,7 +146,8 @@ pub fn targets(policy: Option<&Policy>) -> Targets {
     let mut targets = Targets {
         ways: ways(),
         networks: networks(),
-        no_hosts: no_hosts(),
+        own: own(),
+        of_all: of_all(),
         sources: SOURCES.to_vec(),
         ..Targets::default()
     };

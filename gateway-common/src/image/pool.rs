@@ -71,7 +71,7 @@ pub struct PoolEntry {
     pub affinity: u16,
     /// [`POOL_HEALTH`].
     pub flags: u32,
-    /// Names the pool in affinities, the same for as long as its name.
+    /// Names the pool in affinities, the same for as long as its name and its targets' sources.
     pub affinity_key: u64,
     /// Zero.
     pub reserved2: u64,
@@ -90,7 +90,7 @@ pub struct TargetEntry {
     /// Its address, as [`crate::packet::Address`].
     pub address: [u64; 2],
     /// Source address of the outer header, of the same family; of a translating pool what sources are
-    /// translated to; zero where there is neither.
+    /// translated to; zero where there is neither, or the target is this node.
     pub source: [u64; 2],
     /// Slot of its counters and next hop, the target's for as long as its name lives; below
     /// [`MAX_TARGETS`].

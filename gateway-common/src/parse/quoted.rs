@@ -161,7 +161,7 @@ fn transport<H: Header<8>>(header: H, packet: &mut Packet) {
 /// Makes `error`, which quotes something, a packet the other way round: from whom the quoted one was sent to,
 /// to its sender, of the same flow. What is not a flow's stays the error's own. False where that is not known:
 /// the error goes to somebody else than the sender, or of a packet that has ports they are not quoted, or it
-/// quotes an ICMP message that answers nothing.
+/// quotes an ICMP message that is no echo.
 #[inline(always)]
 #[must_use]
 pub fn turn(quoted: &Quoted, error: &mut Packet) -> bool {
@@ -172,11 +172,12 @@ pub fn turn(quoted: &Quoted, error: &mut Packet) -> bool {
     }
     if about.flags & flags::HAS_ICMP != 0 {
         let (request, reply) = if about.family == 6 { ECHO_V6 } else { ECHO_V4 };
-        if about.port >> 8 != reply as u16 {
+        let kind = (about.port >> 8) as u8;
+        if kind != request && kind != reply {
             return false;
         }
         error.source_port = 0;
-        error.port = (request as u16) << 8;
+        error.port = ((if kind == reply { request } else { reply }) as u16) << 8;
     } else {
         error.source_port = about.port;
         error.port = about.source_port;

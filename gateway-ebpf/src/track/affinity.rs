@@ -44,6 +44,11 @@ fn affinity(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> 
     }
     set_address(&mut forwarding.target, &found.target);
     set_address(&mut forwarding.source, &found.source);
+    if (found.source[0] ^ found.client[0]) | (found.source[1] ^ found.client[1]) == 0 {
+        // The client's own stays: another port of it would be nobody's.
+        forwarding.source[0] = 0;
+        forwarding.source[1] = 0;
+    }
     forwarding.slot = found.slot as u32;
     forwarding.ports = state.port;
     Some(FOLLOWS)

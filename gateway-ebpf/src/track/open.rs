@@ -87,6 +87,10 @@ pub extern "C" fn gateway_choose(cpu: u32, attempt: u32, kept: u32) -> u32 {
 fn choose(attempt: u32, kept: u32, judged: &Judged, forwarding: &mut Forwarding) -> Option<u32> {
     let pool = pool::entry(judged)?;
     let translates_port = pool.ports[0] != 0 && takes_another_port(&judged.packet);
+    if pool.ports[0] != 0 && attempt > 0 && !translates_source(pool, forwarding) {
+        // The target of the attempt before is this node: there is no other port to try.
+        return Some(Reason::NoPort as u32);
+    }
     if !translates_port && (attempt >= TARGET_TRIES || kept == FOLLOWS && attempt > 0) {
         return Some(Reason::NoPort as u32);
     }
@@ -97,6 +101,12 @@ fn choose(attempt: u32, kept: u32, judged: &Judged, forwarding: &mut Forwarding)
         }
     }
     Some(FOLLOWS)
+}
+
+/// Whether the target sees another source than the client.
+#[inline(always)]
+fn translates_source(pool: &PoolEntry, forwarding: &Forwarding) -> bool {
+    pool.ports[0] != 0 && forwarding.source[0] | forwarding.source[1] != 0
 }
 
 /// Writes the connection that is being made at a place, to the target that was chosen and from a port that differs at
@@ -121,7 +131,7 @@ fn settle(
     let pool = pool::entry(judged)?;
     let [first, last] = pool.ports;
     write(control, index, pool, judged, forwarding)?;
-    if first != 0 && takes_another_port(&judged.packet) {
+    if translates_source(pool, forwarding) && takes_another_port(&judged.packet) {
         let ports = (last as u32).wrapping_sub(first as u32).wrapping_add(1);
         let hash = Ends::of(&judged.packet).hash(control.limit_seed);
         let start = (((hash >> 32) * ports as u64) >> 32) as u32;
@@ -189,10 +199,10 @@ fn write(
     let keeps_port = forwarding.ports == 0 || !exchanges_ports(packet.protocol);
     made.target_port = if keeps_port { ends.port } else { forwarding.ports as u16 };
     made.source_port = ends.source_port;
-    if pool.ports[0] == 0 {
-        set_address(&mut made.source, &packet.source);
-    } else {
+    if translates_source(pool, forwarding) {
         set_address(&mut made.source, &forwarding.source);
+    } else {
+        set_address(&mut made.source, &packet.source);
     }
     made.opened = now;
     // SAFETY: words of the connection that `made` borrows; volatile, or the compiler zeroes them by a loop over

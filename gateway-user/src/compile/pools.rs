@@ -75,7 +75,9 @@ pub(super) fn compile(
                 pools.targets.push(target_entry(name, pool, target, names, problems));
             }
         }
-        let entry = PoolEntry { targets: first_target, ..entry(&part, pool, tables.tables(name, labels)) };
+        let of_pool = &pools.targets[first_target as usize..][..pool.targets.len()];
+        let entry = entry(&part, pool, tables.tables(name, labels), of_pool);
+        let entry = PoolEntry { targets: first_target, ..entry };
         // Wraps only where there are too many, which is refused.
         let index = pools.entries.len() as u16;
         pools.entries.push(entry);
@@ -108,7 +110,7 @@ impl Pools {
     }
 }
 
-fn entry(part: &PoolPart, pool: &Pool, tables: &[PoolTable]) -> PoolEntry {
+fn entry(part: &PoolPart, pool: &Pool, tables: &[PoolTable], targets: &[TargetEntry]) -> PoolEntry {
     let (forward, port) = match pool.forward {
         Forward::Ipip { .. } => (image::Forward::Ipip, 0),
         Forward::Gue { port, .. } => (image::Forward::Gue, port),
@@ -134,18 +136,18 @@ fn entry(part: &PoolPart, pool: &Pool, tables: &[PoolTable]) -> PoolEntry {
         ..PoolEntry::default()
     };
     match pool.forward.dnat() {
-        Some(dnat) => translating(entry, part, dnat),
+        Some(dnat) => translating(entry, part, dnat, targets),
         None => entry,
     }
 }
 
 /// The entry with what only pools that translate have.
-fn translating(entry: PoolEntry, part: &PoolPart, dnat: &Dnat) -> PoolEntry {
+fn translating(entry: PoolEntry, part: &PoolPart, dnat: &Dnat, targets: &[TargetEntry]) -> PoolEntry {
     PoolEntry {
         ports: dnat.source.map_or([0; 2], |source| [source.ports.first, source.ports.last]),
         timeouts: dnat.timeouts.all().map(units),
         affinity: dnat.affinity.map_or(0, units),
-        affinity_key: affinity_key(part),
+        affinity_key: affinity_key(part, targets.iter().map(|target| target.source).collect()),
         ..entry
     }
 }
@@ -156,12 +158,13 @@ fn units(time: Duration) -> u16 {
 }
 
 /// See [`PoolEntry::affinity_key`]; not 0. A part of a pool has its own: a client's target of the whole may be
-/// none of its targets.
-fn affinity_key((name, labels): &PoolPart) -> u64 {
+/// none of its targets. So do other sources: an affinity keeps the one that its target saw.
+fn affinity_key((name, labels): &PoolPart, sources: BTreeSet<Address>) -> u64 {
     // No name holds a zero byte, so that words that stand one behind the other are told apart.
     let labels = labels.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
     let bytes = std::iter::once(name.as_str()).chain(labels).flat_map(|word| word.bytes().chain([0]));
-    finish(bytes.fold(AFFINITY_SEED, |state, byte| fold(state, byte.into()))).max(1)
+    let names = bytes.fold(AFFINITY_SEED, |state, byte| fold(state, byte.into()));
+    finish(sources.iter().flatten().fold(names, |state, word| fold(state, *word))).max(1)
 }
 
 /// The addresses of the targets that routes may translate to, each once, as keys of
@@ -190,7 +193,10 @@ fn target_entry(
     problems: &mut Vec<Problem>,
 ) -> TargetEntry {
     let name = target_name(pool_name, name);
-    let source = pool.forward.source().and_then(|source| {
+    // What a target that is this node answers comes out here by itself, and the kernel takes no packet in that is from
+    // one of its own addresses.
+    let keeps_source = pool.forward.dnat().is_some() && names.is_own(target.address);
+    let source = pool.forward.source().filter(|_| !keeps_source).and_then(|source| {
         let found = source.towards(target.address).or_else(|| names.outer_source(target.address));
         if found.is_none() {
             problems.push(Problem::NoSource { target: name.clone(), address: target.address });

@@ -10,13 +10,13 @@ use super::edit::{self, Edit};
 use super::governor::{Governor, Writer};
 use super::label_files::{Files, Reader};
 use super::live::{Document, Live, digest_text};
-use super::node_names::{NodeNames, Numbered, unsourced};
+use super::node_names::{NodeNames, Numbered, sourced};
 use super::report::{self, Findings};
 use super::targets::{self, Changes};
 use super::{GovernError, diff::diff};
 use crate::api::types::{ApplyReport, CheckReport, DiffReport, Timing};
 use crate::compile::{Image, LabelTable, PoolTables, Surroundings, compile};
-use crate::dataplane::source_addresses;
+use crate::dataplane::ways_to;
 use crate::policy::{self, Policy};
 use crate::store::{NewSlots, PolicyRecord, TargetChanges, Used};
 use std::collections::BTreeSet;
@@ -220,7 +220,7 @@ impl Governor {
             let new = slots.plan(&used)?;
             (NodeNames::of(document, &numbered, &slots, &new), new)
         };
-        names.sources = source_addresses(unsourced(policy))?;
+        names.ways = ways_to(sourced(policy))?;
         let labels =
             match live.and_then(|live| live.labels.as_ref()).filter(|table| table.is_of(&policy.labels)) {
                 Some(table) => Arc::clone(table),

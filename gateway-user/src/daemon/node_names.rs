@@ -2,6 +2,7 @@
 
 use super::live::Document;
 use crate::compile::{Names, limit_names, target_names};
+use crate::dataplane::WayTo;
 use crate::policy::Policy;
 use crate::store::{NewSlots, Slots};
 use gateway_common::abi::COUNTER_DEFAULT;
@@ -27,8 +28,8 @@ pub(super) struct NodeNames<'a> {
     limits: HashMap<&'a str, u32>,
     labels: HashMap<&'a str, u32>,
     targets: HashMap<&'a str, u32>,
-    /// By target.
-    pub sources: HashMap<IpAddr, IpAddr>,
+    /// To targets whose packets have another source than their sender.
+    pub ways: HashMap<IpAddr, WayTo>,
 }
 
 impl<'a> NodeNames<'a> {
@@ -49,7 +50,7 @@ impl<'a> NodeNames<'a> {
             interfaces: document.interfaces().filter_map(interface).collect(),
             limits: numbered.limits.iter().filter_map(|name| limit(name)).collect(),
             targets: numbered.targets.iter().filter_map(|name| target(name)).collect(),
-            sources: HashMap::new(),
+            ways: HashMap::new(),
             labels: document.policy.labels.keys().filter_map(|name| label(name)).collect(),
         }
     }
@@ -74,7 +75,11 @@ impl Names for NodeNames<'_> {
     }
 
     fn outer_source(&self, target: IpAddr) -> Option<IpAddr> {
-        self.sources.get(&target).copied()
+        self.ways.get(&target)?.source
+    }
+
+    fn is_own(&self, target: IpAddr) -> bool {
+        self.ways.get(&target).is_some_and(|way| way.is_own)
     }
 
     fn label_number(&self, label: &str) -> u32 {
@@ -82,11 +87,8 @@ impl Names for NodeNames<'_> {
     }
 }
 
-/// Targets whose packets need a source that their pool does not name.
-pub(super) fn unsourced(policy: &Policy) -> impl Iterator<Item = IpAddr> {
-    policy.pools.values().flat_map(|pool| {
-        let source = pool.forward.source();
-        let addresses = pool.targets.values().map(|target| target.address);
-        addresses.filter(move |address| source.is_some_and(|source| source.towards(*address).is_none()))
-    })
+/// Targets whose packets have another source than their sender: one that their pool names or routing tells.
+pub(super) fn sourced(policy: &Policy) -> impl Iterator<Item = IpAddr> {
+    let sourced = policy.pools.values().filter(|pool| pool.forward.source().is_some());
+    sourced.flat_map(|pool| pool.targets.values().map(|target| target.address))
 }

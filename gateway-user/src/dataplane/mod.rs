@@ -58,7 +58,7 @@ pub use members::{LiveMember, MemberChange, MemberPlan};
 pub use object::{OBJECT, digest as object_digest};
 pub use open::remove;
 pub use refresh::InterfaceChange;
-pub use routing::source_addresses;
+pub use routing::{WayTo, ways_to};
 pub use stats::{Readers, TelemetryCounts};
 pub use testrun::{Program, TestRunOutcome};
 pub use tracked::{Connection, TrackCounts};

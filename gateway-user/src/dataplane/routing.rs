@@ -14,29 +14,39 @@ const RTA_DST: u16 = 1;
 const RTA_PREFSRC: u16 = 7;
 /// Length of `struct rtmsg`.
 const ROUTE_HEADER_LEN: usize = 12;
+/// Offset of `rtm_type` in it.
+const ROUTE_TYPE: usize = 7;
 
-/// The source that this node gives to what it sends to each of these addresses, as its routing is now.
-/// What it has no way to is left out.
+/// The way from this node to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WayTo {
+    /// The source that this node gives to what it sends there, if that is known.
+    pub source: Option<IpAddr>,
+    /// It is an address of this node.
+    pub is_own: bool,
+}
+
+/// The ways to these addresses, as routing is now. What this node has no way to is left out.
 ///
 /// # Errors
 /// Where the kernel cannot be asked.
-pub fn source_addresses(targets: impl Iterator<Item = IpAddr>) -> Result<HashMap<IpAddr, IpAddr>, Error> {
+pub fn ways_to(targets: impl Iterator<Item = IpAddr>) -> Result<HashMap<IpAddr, WayTo>, Error> {
     let fail = |source| Error::Netlink { action: "asking for the way to a target", source };
     let mut targets = targets.peekable();
-    let mut sources = HashMap::new();
+    let mut ways = HashMap::new();
     if targets.peek().is_none() {
-        return Ok(sources);
+        return Ok(ways);
     }
     let socket = netlink::open(SockProtocol::NetlinkRoute).map_err(fail)?;
     for target in targets {
-        if let Some(source) = source_address(&socket, target).map_err(fail)? {
-            sources.insert(target, source);
+        if let Some(way) = way_to(&socket, target).map_err(fail)? {
+            ways.insert(target, way);
         }
     }
-    Ok(sources)
+    Ok(ways)
 }
 
-fn source_address(socket: &OwnedFd, target: IpAddr) -> io::Result<Option<IpAddr>> {
+fn way_to(socket: &OwnedFd, target: IpAddr) -> io::Result<Option<WayTo>> {
     let (family, length) = match target {
         IpAddr::V4(_) => (libc::AF_INET, 32),
         IpAddr::V6(_) => (libc::AF_INET6, 128),
@@ -49,7 +59,10 @@ fn source_address(socket: &OwnedFd, target: IpAddr) -> io::Result<Option<IpAddr>
         IpAddr::V6(address) => ask.attribute(RTA_DST, &address.octets()),
     };
     match netlink::request(socket, ask) {
-        Ok(answers) => Ok(answers.iter().find_map(|body| preferred(body))),
+        Ok(answers) => Ok(answers.first().map(|_| WayTo {
+            source: answers.iter().find_map(|body| preferred(body)),
+            is_own: answers.iter().any(|body| body.get(ROUTE_TYPE) == Some(&libc::RTN_LOCAL)),
+        })),
         // No route, or one of type unreachable, prohibit or blackhole (net/ipv4/fib_semantics.c, fib_props).
         Err(error)
             if matches!(

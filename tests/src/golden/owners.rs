@@ -13,13 +13,18 @@ const ROUTER: (&str, &str) = ("192.0.2.33", "2001:db8:33::1");
 
 /// An ICMP error of this type, code and rest of header, to this address, which quotes so many bytes of a
 /// frame's packet.
-fn error(to: &str, (kind, code): (u8, u8), rest: u32, about: &Frame, bytes: usize) -> Frame {
-    let six = to.contains(':');
+fn error(to: &str, kind: (u8, u8), rest: u32, about: &Frame, bytes: usize) -> Frame {
     let packet = about.bytes()[about.l3_offset()..].to_vec();
+    quoting(Frame::new(), to, kind, rest, &packet[..bytes.min(packet.len())])
+}
+
+/// The same of these bytes, behind what a frame has.
+pub(super) fn quoting(frame: Frame, to: &str, (kind, code): (u8, u8), rest: u32, packet: &[u8]) -> Frame {
+    let six = to.contains(':');
     let mut message = vec![kind, code, 0, 0];
     message.extend(rest.to_be_bytes());
-    message.extend(&packet[..bytes.min(packet.len())]);
-    let frame = Frame::new().ip(if six { ROUTER.1 } else { ROUTER.0 }, to);
+    message.extend(packet);
+    let frame = frame.ip(if six { ROUTER.1 } else { ROUTER.0 }, to);
     let sum = if six {
         let addresses = frame.bytes()[14 + 8..14 + 40].to_vec();
         internet(&[&addresses, &(message.len() as u32).to_be_bytes(), &[0, 58], &message])

@@ -123,6 +123,25 @@ fn up_the_stack() -> Sequence {
         target: ("198.18.1.1", 8_080),
         ..PLAIN
     };
+    // Its source stays, although that of others is translated.
+    let kept = Session {
+        name: "a target that is this node, with source",
+        route: "kept",
+        target_name: "kept/a",
+        client: ("198.18.2.12", 4_243),
+        source: ("198.18.2.12", 4_243),
+        service: ("203.0.113.10", 11),
+        ..itself
+    };
+    let kept6 = Session {
+        name: "a target that is this node, with source, IPv6",
+        target_name: "kept/b",
+        client: ("2001:db8:f2::12", 4_242),
+        source: ("2001:db8:f2::12", 4_242),
+        service: ("2001:db8:1::10", 11),
+        target: ("2001:db8:f1::1", 8_080),
+        ..kept
+    };
     let foreign = Session {
         name: "a client that no route leads to",
         client: ("192.0.2.7", 4_242),
@@ -132,6 +151,10 @@ fn up_the_stack() -> Sequence {
     let rows = vec![
         stacked(itself.opens("SYN", syn), syn, itself.source, itself.target).mark(5),
         itself.back("SYN-ACK", tcp::<SYN_ACK>),
+        stacked(kept.opens("SYN", syn), syn, kept.source, kept.target),
+        kept.back("SYN-ACK", tcp::<SYN_ACK>),
+        stacked(kept6.opens("SYN", syn), syn, kept6.source, kept6.target),
+        kept6.back("SYN-ACK", tcp::<SYN_ACK>),
         foreign.opens("SYN", syn),
         stacked(foreign.back("SYN-ACK", tcp::<SYN_ACK>), tcp::<SYN_ACK>, foreign.service, foreign.client),
     ];

@@ -1,5 +1,6 @@
 //! Packets of pools that translate, there and back: addresses, ports and checksums.
 
+use super::owners::quoting;
 use super::pools::macs;
 use super::{Row, Sequence, Step, TARGET, TARGET_WITHOUT_XDP};
 use crate::packet::{Extension, Frame};
@@ -21,6 +22,11 @@ pools:
   narrow: {forward: dnat, targets: [{name: a, address: 198.18.3.11}, {name: b, address: '2001:db8:f3::11'}]}
   silent: {forward: dnat, targets: [{name: a, address: 198.18.1.99}, {name: b, address: '2001:db8:f1::99'}]}
   itself: {forward: dnat, targets: [{name: a, address: 198.18.1.1, port: 8080}, {name: b, address: '2001:db8:f1::1'}]}
+  kept:
+    forward: dnat
+    source: [203.0.113.77, '2001:db8:ff::77']
+    ports: 61000-61000
+    targets: [{name: a, address: 198.18.1.1, port: 8080}, {name: b, address: '2001:db8:f1::1', port: 8080}]
   nowhere: {forward: dnat, targets: [{name: a, address: 198.18.4.11}, {name: b, address: '2001:db8:f4::11'}]}
   four: {forward: dnat, targets: [{name: a, address: 198.18.1.11}]}
 routes:
@@ -34,6 +40,7 @@ routes:
   - {name: nowhere, match: {protocol: [tcp, udp], port: 8}, action: {pool: nowhere}}
   - {name: four, match: {protocol: [tcp, udp], port: 9}, action: {pool: four}}
   - {name: proxy, match: {protocol: [tcp, udp], port: 10}, mark: 6, action: {proxy: 15001}}
+  - {name: kept, match: {protocol: [tcp, udp], port: 11}, action: {pool: kept}}
   - {name: plain-rest, match: {to: [203.0.113.10, '2001:db8:1::10']}, action: {pool: plain}}
   - {name: source-rest, match: {to: [203.0.113.11, '2001:db8:1::11']}, action: {pool: source}}
 default: drop
@@ -313,7 +320,42 @@ fn pings(session: Session) -> Sequence {
         pinging.stray("an echo from the target", ask),
         plain.opens("a message without identifier", unreachable),
     ];
+    let rows = [rows, errors_about_pings(pinging, ask, answer)].concat();
     at_once(&format!("echo, {}", session.name), rows)
+}
+
+/// A router's errors about an echo and its reply: addresses and identifier of what is quoted become what the receiver
+/// has sent, and its checksum stays as it was.
+fn errors_about_pings(session: Session, ask: Make, answer: Make) -> Vec<Row> {
+    let kind = if session.client.0.contains('.') { (11, 0) } else { (3, 0) };
+    let quoted = |make, from, to| {
+        let frame = packet(make, from, to);
+        frame.bytes()[frame.l3_offset()..].to_vec()
+    };
+    let l4 = packet(ask, session.client, session.service);
+    let sum = l4.l4_offset() - l4.l3_offset() + 2;
+    let exchanged = |seen: &[u8], make, from, to| {
+        let mut sent = quoted(make, from, to);
+        sent[sum..sum + 2].copy_from_slice(&seen[sum..sum + 2]);
+        sent
+    };
+    let arrives = |to, seen: &[u8]| quoting(Frame::new(), to, kind, 0, seen).bytes();
+    let leaves = |to, sent: &[u8], place: Place| {
+        let (source, destination) = macs(place.0, place.1);
+        quoting(Frame::new().macs(source, destination), to, kind, 0, sent).hop_limit(63).bytes()
+    };
+    let seen = quoted(ask, session.source, session.target);
+    let sent = exchanged(&seen, ask, session.client, session.service);
+    let to_client = session.row("an error about an echo", arrives(session.source.0, &seen)).by_default();
+    let to_client = to_client.returned(session.target_name, interface(session.home));
+    let seen = quoted(answer, session.service, session.client);
+    let sent_back = exchanged(&seen, answer, session.target, session.source);
+    let to_target = session.row("an error about a reply", arrives(session.service.0, &seen));
+    let to_target = to_target.route(session.route).translated(session.target_name, interface(session.there));
+    vec![
+        to_client.comes_out_as(leaves(session.client.0, &sent, session.home)),
+        to_target.comes_out_as(leaves(session.target.0, &sent_back, session.there)),
+    ]
 }
 
 /// Later fragments have no ports, and follow.

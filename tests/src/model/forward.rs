@@ -44,8 +44,10 @@ pub struct Targets {
     pub ways: BTreeMap<IpAddr, Way>,
     /// The ways to all others in a network; nothing where routing says that it cannot be reached.
     pub networks: Vec<(IpNet, Option<Way>)>,
-    /// Addresses in these networks that are the node's own, or everybody's.
-    pub no_hosts: Vec<IpAddr>,
+    /// The node's own addresses in these networks.
+    pub own: Vec<IpAddr>,
+    /// Addresses in these networks that are everybody's.
+    pub of_all: Vec<IpAddr>,
     /// Where no source is named for outer headers: the node's own, IPv4 and IPv6.
     pub sources: Vec<IpAddr>,
 }
@@ -167,7 +169,7 @@ pub(super) fn by_connection(
 ) -> Result<Forwarded, Stuck> {
     let target = found.ends.destination;
     let network = targets.networks.iter().find(|(network, _)| network.contains(&target));
-    let network = network.filter(|_| !targets.no_hosts.contains(&target));
+    let network = network.filter(|_| !targets.own.contains(&target) && !targets.of_all.contains(&target));
     let way = targets.ways.get(&target).or_else(|| network.and_then(|(_, way)| way.as_ref()));
     // Where no route leads, or to this node, is for the stack to say.
     let by_stack = way.is_none() && network.is_none();

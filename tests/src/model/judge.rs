@@ -120,7 +120,18 @@ pub fn judge(policy: Option<&Policy>, world: &World, state: &mut State, frame: &
     // What no route names may still be about what one does.
     let open = judgement.verdict == Verdict::Pass || judgement.reason == Some(Reason::Default);
     if pools && open && judgement.forwarded.is_none() {
-        to_owner(policy, world, state, (&packet, frame), &mut judgement);
+        let is_dropped = judgement.verdict == Verdict::Drop;
+        let owned = owned(policy, world, state, (&packet, frame), (is_dropped, &judgement.counter));
+        if let Some(Owned { judgement: sent, keeps_marks }) = owned {
+            let kept = std::mem::replace(&mut judgement, sent);
+            if keeps_marks && judgement.verdict != Verdict::Drop {
+                (judgement.mark, judgement.priority) = (kept.mark, kept.priority);
+            }
+            if judgement.verdict != Verdict::Drop {
+                judgement.dscp = kept.dscp;
+            }
+            (judgement.charges, judgement.hung) = (kept.charges, kept.hung);
+        }
     }
     let (hung, opened) = state.take_notes();
     judgement.hung |= hung_on_first || hung;
@@ -150,61 +161,70 @@ fn policed_by(
 ) -> Judgement {
     let counter = Counter::Route(route.name.clone());
     let reason = if policed.banned { Reason::Banned } else { Reason::Limit };
+    let forwards = matches!(route.action, Action::Pool { .. });
+    let owned = (forwards && !policed.refused)
+        .then(|| owned(policy, world, state, (packet, frame), (false, &counter)))
+        .flatten();
+    let keeps_marks = owned.as_ref().is_none_or(|owned| owned.keeps_marks);
     let mut judgement = if policed.refused {
         dropped(reason, counter)
-    } else if matches!(route.action, Action::Pool { .. }) && !state.lead(packet) {
+    } else if let Some(Owned { judgement, .. }) = owned {
+        judgement
+    } else if forwards && !state.lead(packet) {
         dropped(Reason::FragmentUnseen, counter)
     } else {
         by_route(policy, route, world, state, (packet, frame))
     };
     if judgement.verdict != Verdict::Drop {
-        judgement.mark = policed.mark.unwrap_or(judgement.mark);
         judgement.dscp = policed.dscp.or(route.dscp);
+        if keeps_marks {
+            judgement.mark = policed.mark.or(route.mark).unwrap_or(0);
+            judgement.priority = route.priority.unwrap_or(0);
+        }
     }
     judgement.charges = policed.charges;
     judgement.hung |= policed.hung;
     judgement
 }
 
-/// An ICMP error that passes belongs to whom the packet that it quotes was an answer of; or it tells of the
-/// path to a target.
-fn to_owner(
+/// What becomes of an ICMP error that belongs to somebody.
+struct Owned {
+    judgement: Judgement,
+    /// Its route's mark and priority stay.
+    keeps_marks: bool,
+}
+
+/// An ICMP error that passes, or goes to a pool as what it is, belongs to whom the packet that it quotes was an
+/// answer of; or it tells of the path to a target.
+fn owned(
     policy: &Policy,
     world: &World,
     state: &mut State,
     (packet, frame): (&Parsed, &[u8]),
-    judgement: &mut Judgement,
-) {
-    let Some(quoted) = quoted(packet, frame) else { return };
+    (is_dropped, counter): (bool, &Counter),
+) -> Option<Owned> {
+    let quoted = quoted(packet, frame)?;
     state.learn(policy, world, &quoted);
-    let Some(turned) = quoted.turned(packet) else { return };
-    let counter = judgement.counter.clone();
-    let kept = judgement.clone();
+    let turned = quoted.turned(packet)?;
     if let Some((found, back)) = state.related(policy, &turned) {
         let sent = by_connection(found, back, &world.targets, packet)
             .and_then(|forwarded| sent(forwarded.quoting(quoted), world, (packet, frame), counter.clone()));
-        *judgement = match sent {
-            Ok(sent) => Judgement { dscp: kept.dscp, ..sent },
-            Err(stuck) => dropped(stuck.reason, counter),
-        };
-        (judgement.charges, judgement.hung) = (kept.charges, kept.hung);
-        return;
+        let judgement = sent.unwrap_or_else(|stuck| dropped(stuck.reason, counter.clone()));
+        return Some(Owned { judgement, keeps_marks: false });
     }
-    if judgement.verdict == Verdict::Drop {
-        return;
+    if is_dropped {
+        return None;
     }
     let sight = Sight::new(policy, world, &turned);
     let route = policy.routes.iter().find(|route| sight.holds(&route.matches));
-    let Some(Route { action: Action::Pool { pool, .. }, .. }) = route else { return };
+    let Some(Route { action: Action::Pool { pool, .. }, .. }) = route else { return None };
     // What a connection's end is told is not its client's as it is.
     if policy.pools[pool].forward.dnat().is_some() {
-        return;
+        return None;
     }
-    *judgement = match by_pool(pool, policy, world, state, (&turned, frame), counter.clone()) {
-        Ok(sent) => Judgement { mark: kept.mark, priority: kept.priority, dscp: kept.dscp, ..sent },
-        Err(stuck) => dropped(stuck.reason, counter),
-    };
-    (judgement.charges, judgement.hung) = (kept.charges, kept.hung);
+    let sent = by_pool(pool, policy, world, state, (&turned, frame), counter.clone());
+    let judgement = sent.unwrap_or_else(|stuck| dropped(stuck.reason, counter.clone()));
+    Some(Owned { judgement, keeps_marks: true })
 }
 
 fn by_route(
@@ -215,7 +235,7 @@ fn by_route(
     packet: (&Parsed, &[u8]),
 ) -> Judgement {
     let counter = Counter::Route(route.name.clone());
-    let mut judgement = match &route.action {
+    match &route.action {
         Action::Pass => passed(counter),
         Action::Proxy { .. } if world.has_sockets => dropped(Reason::NoListener, counter),
         Action::Proxy { port } => Judgement { proxy: Some(*port), ..passed(counter) },
@@ -229,12 +249,7 @@ fn by_route(
             Ok(judgement) => judgement,
             Err(stuck) => dropped_and_told(stuck, world, state, packet, counter),
         },
-    };
-    if judgement.verdict != Verdict::Drop {
-        judgement.mark = route.mark.unwrap_or(0);
-        judgement.priority = route.priority.unwrap_or(0);
     }
-    judgement
 }
 
 fn by_pool(

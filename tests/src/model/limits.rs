@@ -155,10 +155,15 @@ impl State {
         let table = table.map_or(&[][..], |[ipv4, ipv6]| if packet.source.is_ipv4() { ipv4 } else { ipv6 });
         let mut names: Vec<&String> = element_of(pool, table, packet).into_iter().collect();
         names.extend(table.iter().collect::<BTreeSet<_>>());
-        let of_pool: Vec<At> = names.into_iter().map(|target| at(name, target, pool)).collect();
-        let source = of_pool.first().zip(dnat.source).and_then(|(first, translation)| {
+        let mut of_pool: Vec<At> = names.into_iter().map(|target| at(name, target, pool)).collect();
+        let mut source = of_pool.first().zip(dnat.source).and_then(|(first, translation)| {
             Some((outer_source(pool, nodes, first.address)?, translation.ports))
         });
+        // This node would not take in what is from itself; and the client's port is as it is.
+        if source.is_some() && nodes.own.contains(&of_pool[0].address) {
+            source = None;
+            of_pool.truncate(1);
+        }
         let offer =
             Offer { targets: of_pool, source, timeouts: dnat.timeouts, counter, most: world.connections };
         let (found, hung) = self.limits.tracked.forwarded(packet, &targets(policy), moment, offer);

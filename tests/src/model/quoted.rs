@@ -127,9 +127,9 @@ impl Quoted {
         let port = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
         let (ports, icmp) = match (self.protocol, self.source.is_ipv4()) {
             (6 | 17 | 132, _) => (Some((port(2), port(0))), None),
-            // A reply answers a request; what else there is answers nothing.
-            (1, true) => (None, Some((bytes[0] == 0).then_some((8, 0))?)),
-            (58, false) => (None, Some((bytes[0] == 129).then_some((128, 0))?)),
+            // A reply answers a request, and would be answered by one; what else there is belongs to nobody.
+            (1, true) => (None, Some((other_echo(bytes[0], [8, 0])?, 0))),
+            (58, false) => (None, Some((other_echo(bytes[0], [128, 129])?, 0))),
             _ => (None, None),
         };
         Some(Parsed {
@@ -149,5 +149,14 @@ impl Quoted {
         let least = if self.source.is_ipv4() { 68 } else { 1_280 };
         let wrapped = matches!(self.protocol, 4 | 41 | 17);
         self.mtu.filter(|mtu| wrapped && (least..self.length).contains(mtu))
+    }
+}
+
+/// The type of an echo's reply, or of the echo that a reply is for.
+fn other_echo(kind: u8, [request, reply]: [u8; 2]) -> Option<u8> {
+    match kind {
+        kind if kind == request => Some(reply),
+        kind if kind == reply => Some(request),
+        _ => None,
     }
 }

@@ -68,7 +68,9 @@ pub(super) fn exchanged(packet: &Parsed, to: &Ends, frame: &[u8]) -> Vec<u8> {
     let (ports_before, ports_after) = if exchanges_ports {
         (transport[..4].to_vec(), [to.ports.0.to_be_bytes(), to.ports.1.to_be_bytes()].concat())
     } else if packet.identifier.is_some() {
-        let identifier = if is_request(packet) { to.ports.0 } else { to.ports.1 };
+        // One port is the identifier and the other 0. A reply from the side that asks, whose identifier is 0, is of the
+        // same connection as the echo with that identifier, and leaves with the same.
+        let identifier = to.ports.0 | to.ports.1;
         (transport[4..6].to_vec(), identifier.to_be_bytes().to_vec())
     } else {
         (Vec::new(), Vec::new())
@@ -89,7 +91,7 @@ pub(super) fn exchanged(packet: &Parsed, to: &Ends, frame: &[u8]) -> Vec<u8> {
 }
 
 /// An ICMP error about a packet of a connection, which goes where a packet with these ends would: what it quotes is
-/// exchanged with it (RFC 3022 4.3, RFC 5508 4). A router's own address stays.
+/// exchanged with it (RFC 3022 4.3, RFC 5508 4), but for its transport's checksum. A router's own address stays.
 pub(super) fn exchanged_error(error: &Parsed, quoted: &Quoted, to: &Ends, frame: &[u8]) -> Vec<u8> {
     let source = if error.source == quoted.destination { to.source } else { error.source };
     let outer = Ends { source, destination: to.destination, ports: (0, 0), protocol: error.protocol };
@@ -109,8 +111,12 @@ pub(super) fn exchanged_error(error: &Parsed, quoted: &Quoted, to: &Ends, frame:
     if matches!(quoted.protocol, 6 | 17 | 132) {
         let ports = [to.ports.1.to_be_bytes(), to.ports.0.to_be_bytes()].concat();
         out[at + quoted.header..at + quoted.header + 4].copy_from_slice(&ports);
+    } else if matches!((quoted.protocol, quoted.source.is_ipv4()), (1, true) | (58, false)) {
+        // An echo or its reply, of which one port is the identifier and the other 0.
+        let identifier = to.ports.0 | to.ports.1;
+        out[at + quoted.header + 4..at + quoted.header + 6].copy_from_slice(&identifier.to_be_bytes());
     }
-    let end = |bytes: &[u8]| bytes[at..at + quoted.header + 4.min(bytes.len() - at - quoted.header)].to_vec();
+    let end = |bytes: &[u8]| bytes[at..at + quoted.header + 6.min(bytes.len() - at - quoted.header)].to_vec();
     let (quoted_before, quoted_after) = (end(frame), end(&out));
     let addresses = if error.source.is_ipv4() { 0..0 } else { error.offset + 8..error.offset + 40 };
     let (before, after) = (frame[addresses.clone()].to_vec(), out[addresses].to_vec());

@@ -77,14 +77,24 @@ fn a_quoted_packet_turned_round_is_its_flows() {
 }
 
 #[test]
-fn an_answered_echo_belongs_to_who_asked() {
-    let reply = [0, 0, 0, 0, 0x12, 0x34, 0, 1];
-    let (mut packet, quoted) = read(&error(false, 11, 0, 0, &ipv4(5, 1, 0, &reply))).unwrap();
-    assert!(turn(&quoted, &mut packet));
-    assert_eq!((packet.port, packet.sequence, packet.flags), (0x0800, 0x1234, flags::HAS_ICMP));
-    let request = [8, 0, 0, 0, 0x12, 0x34, 0, 1];
-    let (mut packet, quoted) = read(&error(false, 11, 0, 0, &ipv4(5, 1, 0, &request))).unwrap();
-    assert!(!turn(&quoted, &mut packet));
+fn an_echo_and_its_reply_belong_to_who_asked() {
+    let turned = |six: bool, kind: u8| {
+        let echo = [kind, 0, 0, 0, 0x12, 0x34, 0, 1];
+        let frame = if six {
+            error(true, 3, 0, 0, &ipv6(58, &echo))
+        } else {
+            error(false, 11, 0, 0, &ipv4(5, 1, 0, &echo))
+        };
+        let (mut packet, quoted) = read(&frame).unwrap();
+        turn(&quoted, &mut packet).then_some((packet.port, packet.sequence, packet.flags))
+    };
+    for (six, request, reply) in [(false, 8, 0), (true, 128, 129)] {
+        let about = |kind: u8| Some((u16::from(kind) << 8, 0x1234, flags::HAS_ICMP));
+        assert_eq!(turned(six, reply), about(request));
+        assert_eq!(turned(six, request), about(reply));
+    }
+    // Timestamp and its reply, router solicitation.
+    assert_eq!([(false, 13), (false, 14), (true, 133)].map(|(six, kind)| turned(six, kind)), [None; 3]);
 }
 
 #[test]

@@ -85,11 +85,37 @@ fn what_is_written_is_what_the_policy_says() {
     let other = placed.pool(1);
     assert_eq!((other.entry.ports, other.entry.affinity, other.entry.mss), ([0; 2], 0, 1_400));
     assert!(other.targets.iter().all(|target| target.source == [0; 2]));
-    // Names make the keys, and nothing else does.
+    // Names and sources make the keys, and nothing else does.
     assert_ne!((entry.affinity_key, other.entry.affinity_key), (0, 0));
     assert_ne!(entry.affinity_key, other.entry.affinity_key);
-    let alone = Placed::of(&with(vec![("web", pool(Dnat::default(), &both()[..1]))], &[]));
-    assert_eq!(alone.pool(1).entry.affinity_key, entry.affinity_key);
+    let key = |dnat, targets: &[(&str, Target)]| {
+        Placed::of(&with(vec![("web", pool(dnat, targets))], &[])).pool(1).entry.affinity_key
+    };
+    let affinity = Some(Duration::from_secs(1));
+    assert_eq!(
+        key(Dnat { affinity, timeouts: Timeouts::default(), ..dnat }, &both()[..2]),
+        entry.affinity_key
+    );
+    assert_ne!(key(Dnat { source: None, ..dnat }, &both()), entry.affinity_key);
+    assert_ne!(key(dnat, &both()[..1]), entry.affinity_key);
+}
+
+/// Where a target is this node, the source of what is translated for it stays; what is wrapped has one.
+#[test]
+fn a_target_that_is_this_node_sees_its_clients() {
+    let translation =
+        Translation { addresses: OuterSource::default(), ports: PortRange { first: 1, last: 2 } };
+    let dnat = Dnat { source: Some(translation), ..Dnat::default() };
+    let own = target("10.0.0.99", None, 1);
+    let targets = [("a", target("10.0.0.11", None, 1)), ("b", own.clone())];
+    let wrapping = Pool::new(
+        Forward::Ipip { source: OuterSource::default() },
+        [("b".to_owned(), own)].into_iter().collect(),
+    );
+    let placed = Placed::of(&with(vec![("direct", wrapping), ("web", pool(dnat, &targets))], &[]));
+    let sources = |index| placed.pool(index).targets.iter().map(|target| target.source).collect::<Vec<_>>();
+    let node = address_of("10.0.0.1".parse().unwrap());
+    assert_eq!((sources(1), sources(2)), (vec![node], vec![node, [0; 2]]));
 }
 
 #[test]
