@@ -51,15 +51,18 @@ mod program {
     #[btf_map]
     static TARGET: ProgramArray<1> = ProgramArray::new();
 
-    /// Times in which no frame was put: from when to when, `CLOCK_MONOTONIC` nanoseconds. The first element says
-    /// how many there are, and when the last frame was put. Its size is set by the loader.
+    /// How many frames were put by when: `CLOCK_MONOTONIC` nanoseconds, and their number. Before that, in two elements,
+    /// how many such points there are and how many frames were put, and when the last frame was put and the last
+    /// point noted. Its size is set by the loader.
     #[btf_map]
-    static SILENCES: Array<[u64; 2], 1> = Array::new();
+    static PROGRESS: Array<[u64; 2], 2> = Array::new();
 
-    /// A time without a frame is a silence from here on, nanoseconds.
-    const SILENCE_NS: u64 = 1_000_000;
+    /// Elements of [`PROGRESS`] before the points.
+    const HEADS: u32 = 2;
+    /// Points are at least so far apart, nanoseconds. No shorter time without a frame is seen.
+    const POINTS_NS: u64 = 1_000_000;
 
-    /// As `bench_restore`, and notes silences.
+    /// As `bench_restore`, and notes how it gets on.
     #[xdp(frags)]
     pub fn bench_restore_watched(ctx: XdpContext) -> u32 {
         watch();
@@ -68,21 +71,26 @@ mod program {
 
     #[inline(always)]
     fn watch() {
-        let Some(head) = SILENCES.get_ptr_mut(0) else { return };
+        let (Some(numbers), Some(times)) = (PROGRESS.get_ptr_mut(0), PROGRESS.get_ptr_mut(1)) else { return };
         // SAFETY: a helper without arguments.
         let now = unsafe { bpf_ktime_get_ns() };
-        // SAFETY: an element of SILENCES; one sender writes to it.
-        let [count, last] = unsafe { &mut *head };
-        let before = *last;
+        // SAFETY: elements of PROGRESS; one sender writes to them.
+        let ([points, frames], [last, noted]) = unsafe { (&mut *numbers, &mut *times) };
+        let before = [*last, *frames];
         *last = now;
-        if before == 0 || now.wrapping_sub(before) < SILENCE_NS {
+        *frames += 1;
+        if now.wrapping_sub(*noted) < POINTS_NS {
             return;
         }
-        // What does not fit is counted, so that whoever reads it knows.
-        *count += 1;
-        if let Some(silence) = SILENCES.get_ptr_mut(*count as u32) {
-            // SAFETY: as above.
-            unsafe { *silence = [before, now] };
+        *noted = now;
+        // Two: what lies between them is a time without a frame. Points that do not fit are counted, so that whoever
+        // reads them knows.
+        for point in [before, [now, *frames]] {
+            if let Some(place) = PROGRESS.get_ptr_mut(HEADS + *points as u32) {
+                // SAFETY: as above.
+                unsafe { *place = point };
+            }
+            *points += 1;
         }
     }
 

@@ -22,8 +22,10 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ben
 /// Most frames that take turns.
 pub const FRAMES: u32 = 1 << 20;
 
-/// Most silences of a sender that are kept.
-const SILENCES: u32 = 1 << 16;
+/// Most points of a sender's progress that are kept: two a millisecond.
+const POINTS: u32 = 1 << 17;
+/// Elements before them.
+const HEADS: u32 = 2;
 
 /// The interface of frames of which nothing else is said.
 const LOOPBACK: u32 = 1;
@@ -55,13 +57,13 @@ pub struct Bench {
     frames: Array<MapData, Frame>,
     cursor: Array<MapData, [u32; 3]>,
     target: ProgramArray<MapData>,
-    silences: Array<MapData, [u64; 2]>,
+    progress: Array<MapData, [u64; 2]>,
 }
 
 impl Bench {
     pub fn load() -> Result<Bench> {
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries("FRAMES", FRAMES).map_max_entries("SILENCES", 1 + SILENCES);
+        loader.map_max_entries("FRAMES", FRAMES).map_max_entries("PROGRESS", HEADS + POINTS);
         let mut ebpf = loader.load(OBJECT)?;
         for (_, program) in ebpf.programs_mut() {
             let xdp: &mut Xdp = program.try_into()?;
@@ -69,13 +71,13 @@ impl Bench {
         }
         let mut take =
             |name: &str| ebpf.take_map(name).ok_or_else(|| anyhow!("the bench object lacks {name}"));
-        let (frames, cursor, target, silences) =
-            (take("FRAMES")?, take("CURSOR")?, take("TARGET")?, take("SILENCES")?);
+        let (frames, cursor, target, progress) =
+            (take("FRAMES")?, take("CURSOR")?, take("TARGET")?, take("PROGRESS")?);
         Ok(Bench {
             frames: frames.try_into()?,
             cursor: cursor.try_into()?,
             target: target.try_into()?,
-            silences: silences.try_into()?,
+            progress: progress.try_into()?,
             ebpf,
         })
     }
@@ -145,22 +147,23 @@ impl Bench {
         self.put_by("bench_restore", arrival, repeat)
     }
 
-    /// As [`Bench::put`], and notes for [`Bench::silences`] when no frame is put.
+    /// As [`Bench::put`], and notes for [`Bench::progress`] how it gets on.
     pub fn put_watched(&mut self, arrival: Arrival, repeat: u32) -> Result<f64> {
         self.put_by("bench_restore_watched", arrival, repeat)
     }
 
-    /// Begins to note silences anew: the first may be from `now` on, `CLOCK_MONOTONIC` nanoseconds.
-    pub fn forget_silences(&mut self, now: u64) -> Result<()> {
-        Ok(self.silences.set(0, [0, now], 0)?)
+    /// Begins to note progress anew, `now`: `CLOCK_MONOTONIC` nanoseconds.
+    pub fn begin_progress(&mut self, now: u64) -> Result<()> {
+        self.progress.set(0, [0, 0], 0)?;
+        Ok(self.progress.set(1, [now, now], 0)?)
     }
 
-    /// Times of a millisecond or more in which [`Bench::put_watched`] put no frame: from when to when,
-    /// `CLOCK_MONOTONIC` nanoseconds, in order.
-    pub fn silences(&self) -> Result<Vec<[u64; 2]>> {
-        let [count, _] = self.silences.get(&0, 0)?;
-        anyhow::ensure!(count <= SILENCES.into(), "{count} silences of a sender do not fit");
-        (1..=count as u32).map(|place| Ok(self.silences.get(&place, 0)?)).collect()
+    /// How many frames [`Bench::put_watched`] had put by when, `CLOCK_MONOTONIC` nanoseconds, in order: around each time
+    /// without a frame of a millisecond or more, and every millisecond.
+    pub fn progress(&self) -> Result<Vec<[u64; 2]>> {
+        let [count, _] = self.progress.get(&0, 0)?;
+        anyhow::ensure!(count <= POINTS.into(), "{count} points of a sender's progress do not fit");
+        (0..count as u32).map(|point| Ok(self.progress.get(&(HEADS + point), 0)?)).collect()
     }
 
     fn put_by(&mut self, restorer: &str, arrival: Arrival, repeat: u32) -> Result<f64> {

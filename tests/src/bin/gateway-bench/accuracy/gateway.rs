@@ -1,6 +1,7 @@
 //! The cells of a run, put to the real program by test runs, with the real clock.
 
 use super::cells::{Amount, Cell, Kind, Run, plan};
+use super::ideal::{Ideal, Progress};
 use super::{Measured, SETTLE_MAX};
 use crate::kernel::{Arrival, Bench, Gateway, Node};
 use anyhow::{Context, Result, ensure};
@@ -70,7 +71,7 @@ impl Subject {
         }
         let start = now()?;
         for sender in &mut self.senders[..first.cpus] {
-            sender.forget_silences(start)?;
+            sender.begin_progress(start)?;
         }
         let arrival = Arrival { length: first.length, ifindex: IFINDEX };
         let (stop, readers) = (&AtomicBool::new(false), &self.readers);
@@ -96,17 +97,14 @@ impl Subject {
             }
             Ok((before?, after?))
         })?;
-        let mut silences = self.senders[0].silences()?;
-        for sender in &self.senders[1..first.cpus] {
-            silences = both(&silences, &sender.silences()?);
-        }
-        let held = silences.iter().map(|[from, to]| to - from).max().unwrap_or(0);
-        self.held = self.held.max(Duration::from_nanos(held));
+        let of_each = self.senders[..first.cpus].iter().map(Bench::progress).collect::<Result<Vec<_>>>()?;
+        let progress = Progress::of(start, &of_each);
+        self.held = self.held.max(progress.longest_silence());
         let counts = before.iter().zip(&after);
         let frames = counts.clone().map(|((_, before), (_, after))| frames_of(after) - frames_of(before));
         let offered = frames.sum::<u64>() as f64 / time.as_secs_f64();
         let cells = run.cells.iter().zip(counts);
-        let measured = |(cell, (before, after))| measured(cell, &silences, start, before, after);
+        let measured = |(cell, (before, after))| measured(cell, &progress, before, after);
         Ok((cells.map(measured).collect(), offered))
     }
 
@@ -139,91 +137,33 @@ fn now() -> Result<u64> {
     Ok(u64::try_from(Duration::from(now).as_nanos())?)
 }
 
-/// The times that are in one of each: in which nobody put a frame.
-fn both(some: &[[u64; 2]], others: &[[u64; 2]]) -> Vec<[u64; 2]> {
-    let (mut i, mut j, mut all) = (0, 0, Vec::new());
-    while let (Some(a), Some(b)) = (some.get(i), others.get(j)) {
-        let (from, to) = (a[0].max(b[0]), a[1].min(b[1]));
-        if from < to {
-            all.push([from, to]);
-        }
-        if a[1] < b[1] { i += 1 } else { j += 1 }
-    }
-    all
-}
-
 fn frames_of(count: &LimitCount) -> u64 {
     count.admitted.packets + count.refused.packets
 }
 
-/// An ideal bucket to which frames come evenly, but for silences; in nanoseconds of its rate.
-struct Ideal {
-    depth: f64,
-    /// Price of a frame.
-    frame: f64,
-    /// What is offered over the rate, while frames come.
-    offered: f64,
-    level: f64,
-    /// The part of the rate that it could not admit: no frame came, and it was full.
-    missed: f64,
-}
-
-impl Ideal {
-    fn full(depth: f64, frame: f64, offered: f64) -> Ideal {
-        Ideal { depth, frame, offered, level: depth, missed: 0.0 }
-    }
-
-    /// Lets it go on from one time to another, with these silences.
-    fn go_on(&mut self, silences: &[[u64; 2]], [from, to]: [u64; 2]) {
-        let mut last = from;
-        for [silent, again] in silences {
-            let (silent, again) = ((*silent).clamp(last, to), (*again).clamp(last, to));
-            self.hear((silent - last) as f64);
-            self.level += (again - silent) as f64;
-            let over = (self.level - self.depth).max(0.0);
-            self.level -= over;
-            self.missed += over;
-            last = again;
-        }
-        self.hear((to - last) as f64);
-    }
-
-    /// Frames come for so long, and each is admitted for which there is enough.
-    fn hear(&mut self, time: f64) {
-        self.level += time;
-        let frames = (self.level / self.frame).floor().min((time * self.offered / self.frame).floor());
-        self.level -= frames * self.frame;
-    }
-}
-
-/// How much of a time silences are, nanoseconds.
-fn clipped(silences: &[[u64; 2]], [from, to]: [u64; 2]) -> u64 {
-    silences.iter().map(|[silent, again]| (*again).clamp(from, to) - (*silent).clamp(from, to)).sum()
-}
-
-fn measured(cell: &Cell, silences: &[[u64; 2]], start: u64, before: &Reading, after: &Reading) -> Measured {
+fn measured(cell: &Cell, progress: &Progress, before: &Reading, after: &Reading) -> Measured {
     let bytes = matches!(cell.amount, Amount::Megabits(_));
     let admitted = |count: &LimitCount| if bytes { count.admitted.bytes } else { count.admitted.packets };
     let keys = cell.keys() as f64;
     let rate = cell.rate();
     let within = |ns: f64| keys * rate.per_second as f64 * ns / 1e9;
-    let offered = ((frames_of(&after.1) - frames_of(&before.1)) * cell.units()) as f64;
-    let silent: u64 = clipped(silences, [before.0, after.0]);
+    let frames = (frames_of(&after.1) - frames_of(&before.1)) as f64;
+    let of_all = progress.frames([before.0, after.0]);
     let elapsed = (after.0 - before.0) as f64;
     let time_of = |units: u64| units as f64 / rate.per_second as f64 * 1e9;
-    let offered_while_heard = offered / within((elapsed - silent as f64).max(1.0));
-    let mut ideal = Ideal::full(time_of(rate.burst), time_of(cell.units()), offered_while_heard);
-    ideal.go_on(silences, [start, before.0]);
+    let mut ideal = Ideal::full(time_of(rate.burst), time_of(cell.units()), frames / of_all / keys);
+    ideal.go_on(progress, [progress.start(), before.0]);
     let (level, missed) = (ideal.level, ideal.missed);
-    ideal.go_on(silences, [before.0, after.0]);
+    ideal.go_on(progress, [before.0, after.0]);
     // What it held at first could be admitted too, and what it holds at last was not.
     let lost = ideal.missed - missed;
     let allowed = within(elapsed - lost + level - ideal.level);
-    let with_burst = within((after.0 - start) as f64 - ideal.missed + ideal.depth - ideal.level);
+    let since_start = (after.0 - progress.start()) as f64;
+    let with_burst = within(since_start - ideal.missed + ideal.depth - ideal.level);
     Measured {
         steady: (admitted(&after.1) - admitted(&before.1)) as f64 / allowed,
         with_burst: Some(admitted(&after.1) as f64 / with_burst),
-        offered: offered / allowed,
+        offered: frames * cell.units() as f64 / allowed,
         missed: lost / elapsed,
     }
 }

@@ -3,6 +3,7 @@
 
 mod cells;
 mod gateway;
+mod ideal;
 mod nft;
 
 use crate::Effort;
@@ -59,24 +60,24 @@ pub fn run(effort: Effort) -> Result<()> {
     effort.two_cpus()?;
     let time = effort.time(TIME);
     println!(
-        "accuracy: admitted over allowed (rate x time) in {time:?} after the burst was used up; frames are put to"
+        "accuracy: admitted over allowed in {time:?} after the burst was used up; frames are put to the real"
     );
     println!(
-        "          the real program, with the real clock, by test runs on one and on two CPUs at once. Where other"
+        "          program, with the real clock, by test runs on one and on two CPUs at once. Allowed is rate x"
     );
     println!(
-        "          work held all senders (each notes when), the bucket fills as it should, and once it is full the"
+        "          time, less what an ideal bucket could not admit of the same frames: other work holds senders,"
     );
     println!(
-        "          rest of that time is not in what was allowed; nor is what it holds at the end, and what it held"
+        "          each notes how far it has come every millisecond, and while none comes a bucket gets full."
     );
     println!(
-        "          at the beginning is. ! is more than 1 % off there, or from a full bucket on (burst + rate x"
+        "          ! is more than 1 % off there, or from a full bucket on (burst + rate x time); ~ was offered"
     );
     println!(
-        "          time); ~ was offered less than {OFFERED_MIN} times the rate. nft: nftables' `limit` at ingress, over"
+        "          less than {OFFERED_MIN} times the rate. nft: nftables' `limit` at ingress, over veth, with"
     );
-    println!("          veth, with {NFT_BURST_MS} ms of burst; - where it has none, or is too slow.\n");
+    println!("          {NFT_BURST_MS} ms of burst; - where it has none, or is too slow.\n");
     // This thread reads counters beside the one CPU that is measured.
     crate::pin(&[1])?;
     let start = Instant::now();
