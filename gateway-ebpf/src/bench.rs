@@ -85,7 +85,7 @@ mod program {
         *noted = now;
         // Two: what lies between them is a time without a frame. Points that do not fit are counted, so that whoever
         // reads them knows.
-        for point in [before, [now, *frames]] {
+        for point in [before, [now, before[1]]] {
             if let Some(place) = PROGRESS.get_ptr_mut(HEADS + *points as u32) {
                 // SAFETY: as above.
                 unsafe { *place = point };
