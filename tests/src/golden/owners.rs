@@ -78,6 +78,19 @@ pub(super) fn rows() -> Vec<Row> {
         let frame = error(ends.1, kinds[0], 0, &answer(ends, 1), 500).hop_limit(1);
         rows.push(named(&format!("{name}, with no hop left"), &frame).dropped(Reason::TtlExceeded));
     }
+    // The service of a route that names any protocol, so that errors are the route's too.
+    let ends = (V4.0, "198.51.100.7");
+    let of_route = |name: &str, frame: &Frame| named(name, frame).route("later");
+    let frame = error(ends.1, (3, 1), 0, &answer(ends, 5), 500);
+    rows.push(sent(
+        of_route("that a pool's route names, about an answer of another pool", &frame),
+        &frame,
+        5,
+    ));
+    let frame = error(ends.1, (3, 1), 0, &answer(ends, 99), 500);
+    rows.push(sent(of_route("that a pool's route names, about an answer of its own", &frame), &frame, 1));
+    let frame = error(ends.1, (3, 1), 0, &answer(ends, 5), 27);
+    rows.push(sent(of_route("that a pool's route names, and that quotes too little", &frame), &frame, 1));
     let frame = error(V4.1, (3, 1), 0, &answer(V4, 1).options(10), 68);
     rows.push(sent(named("about an answer with options", &frame), &frame, 1));
     for (count, known) in [(3, true), (4, false)] {
