@@ -227,6 +227,7 @@ pub fn syn_entry(syn_cookies: SynCookies, slot: u32, ns_per_jiffy: u64) -> Limit
 /// fill meanwhile. A burst of this length or more is not used up by such a pause.
 const JIFFIES_FROM: Duration = Duration::from_millis(50);
 
+/// Rate and burst in the kernel's units, and the clock that they need.
 fn set_rate(entry: &mut LimitEntry, rate: Rate, ns_per_jiffy: u64) {
     let (cost, shift) = cost(rate.per_second.max(1));
     let depth = (u128::from(rate.burst) * u128::from(cost)) >> shift;

@@ -73,7 +73,8 @@ pub trait Names {
     fn target_slot(&self, target: &str) -> u32;
     /// The source that this node would give to what it sends to a target: of the same family.
     fn outer_source(&self, target: IpAddr) -> Option<IpAddr>;
-    /// Whether a translating pool's target is an address of this node. False where the node is not known.
+    /// Whether a translating pool's target is an address of this node, now: where that changes it is for the next
+    /// policy to see. False where the node is not known.
     fn is_own(&self, _target: IpAddr) -> bool {
         false
     }
