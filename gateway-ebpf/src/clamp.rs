@@ -6,6 +6,7 @@ use crate::context;
 use crate::pipeline::Judged;
 use crate::pool::{self, Forwarding};
 use crate::rewrite::changed;
+use crate::scratch;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_l4_csum_replace, bpf_skb_store_bytes};
 use gateway_common::mss::{find, may_ask, most, summand};
@@ -71,7 +72,7 @@ fn summands(lowered: &Lowered, l4: u32) -> (u16, u16) {
 
 #[inline(always)]
 fn lowered(frame: &impl Frame, cpu: u32) -> Option<(&'static mut Judged, Lowered)> {
-    let (judged, forwarding) = pool::scratch(cpu)?;
+    let (judged, forwarding) = scratch::forwarding(cpu)?;
     let hop = pool::next_hop(cpu, forwarding.hop)?;
     let most = most(forwarding.mss, hop.mtu, forwarding.outer_length, judged.packet.family);
     let at = find(frame, &judged.packet, |word| judged.forgotten(word))?;

@@ -2,6 +2,7 @@
 
 use crate::maps;
 use crate::pipeline::Judged;
+use crate::scratch;
 use gateway_common::abi::{ACTIVE_UNMEMOIZABLE, ACTIVE_VARIANTS, Control, Line};
 use gateway_common::classify::{self, Place};
 use gateway_common::image::{
@@ -81,9 +82,7 @@ pub const fn is_memoizable(active: u64) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_classify(cpu: u32, slot: u32) -> u32 {
-    let Some(judged) = maps::SCRATCH.get_ptr_mut(cpu) else { return 1 };
-    // SAFETY: this CPU's element; the caller holds it and waits.
-    let judged = unsafe { &mut *judged };
+    let Some(judged) = scratch::judged(cpu) else { return 1 };
     let header_line = Control::header_of(judged.active);
     let Some(header) = header(header_line) else { return 1 };
     let place = Place { header_line, header, slot: slot as u16, now: 0 };
@@ -108,9 +107,7 @@ pub fn asks_for_labels(active: u64) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_labels(cpu: u32, now: u32) -> u32 {
-    let Some(judged) = maps::SCRATCH.get_ptr_mut(cpu) else { return 1 };
-    // SAFETY: this CPU's element; the caller holds it and waits.
-    let judged = unsafe { &mut *judged };
+    let Some(judged) = scratch::judged(cpu) else { return 1 };
     let header_line = Control::header_of(judged.active);
     let Some(header) = header(header_line) else { return 1 };
     let place = Place { header_line, header, slot: 0, now };
@@ -129,9 +126,7 @@ pub extern "C" fn gateway_labels(cpu: u32, now: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_is_target(cpu: u32) -> u32 {
-    let Some(judged) = maps::SCRATCH.get_ptr_mut(cpu) else { return 0 };
-    // SAFETY: this CPU's element; the caller holds it and waits.
-    let judged = unsafe { &*judged };
+    let Some(judged) = scratch::judged(cpu) else { return 0 };
     let Some(more) = more(Control::header_of(judged.active)) else { return 0 };
     let key = target_source(judged.packet.source);
     lookup(&PolicyArena(judged), more.target_sources, &key).is_some() as u32

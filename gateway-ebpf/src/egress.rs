@@ -5,7 +5,8 @@ use crate::act::SkbFrame;
 use crate::classify::gateway_is_target;
 use crate::health::gateway_handshake;
 use crate::pipeline::Hook;
-use crate::pool::{self, scratch};
+use crate::pool;
+use crate::scratch;
 use crate::track::{FOLLOWS, gateway_return};
 use crate::translate::gateway_translate_tc;
 use crate::{account, maps};
@@ -25,7 +26,7 @@ pub fn leave(context: *mut __sk_buff) -> Option<()> {
     }
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let (judged, _) = scratch(cpu)?;
+    let (judged, forwarding) = scratch::forwarding(cpu)?;
     judged.open(cpu, active);
     let frame = SkbFrame::new(context);
     if !matches!(parse(&frame, &mut judged.packet), Ok(Carries::Ip)) {
@@ -39,7 +40,7 @@ pub fn leave(context: *mut __sk_buff) -> Option<()> {
         gateway_handshake(cpu);
     }
     if gateway_translate_tc(context.cast(), cpu) == 0 {
-        account::target_returned(cpu, pool::slot(cpu), judged.length);
+        account::target_returned(cpu, forwarding.slot, judged.length);
     }
     Some(())
 }

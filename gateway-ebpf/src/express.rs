@@ -12,6 +12,7 @@ use crate::maps;
 use crate::memo;
 use crate::pipeline::Judged;
 use crate::pool::{self, DIRECT, Forwarding, RETURNS};
+use crate::scratch;
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_xdp_adjust_head};
 use gateway_common::abi::{Control, Interface, MemoLine, Path, Verdict};
@@ -76,13 +77,12 @@ pub fn run(interface: &Interface, judged: &mut Judged) {
 
 /// Keeps in mind how this packet went the whole way, for those that follow.
 #[inline(always)]
-pub fn learn(line: *mut MemoLine, judged: &Judged) {
+pub fn learn(line: *mut MemoLine, judged: &Judged, forwarding: &Forwarding) {
     let is_sent = judged.verdict == Verdict::Tx as u32 || judged.verdict == Verdict::Redirect as u32;
     if !is_sent || judged.pool == RETURNS || !is_plain(&judged.packet) || line.is_null() {
         return;
     }
-    let stateless = |found: &&Forwarding| found.forward != Forward::Dnat as u32 && found.way == DIRECT;
-    if maps::FORWARDING.get(judged.cpu).filter(stateless).is_none() {
+    if forwarding.forward == Forward::Dnat as u32 || forwarding.way != DIRECT {
         return;
     }
     let learned = gateway_keep_path(judged.cpu);
@@ -105,7 +105,7 @@ pub fn forget(cpu: u32, slot: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_keep_path(cpu: u32) -> u32 {
-    let Some((judged, forwarding)) = pool::scratch(cpu) else { return 0 };
+    let Some((judged, forwarding)) = scratch::forwarding(cpu) else { return 0 };
     let (Some(hop), Some(path)) = (pool::next_hop(cpu, forwarding.hop), path_to(cpu, forwarding.slot)) else {
         return 0;
     };

@@ -11,6 +11,7 @@ use crate::frame::Bytes;
 use crate::pipeline::Judged;
 use crate::pool::{self, BY_STACK, DIRECT, Forwarding};
 use crate::rewrite::changed;
+use crate::scratch;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_vlan_pop, bpf_xdp_adjust_head};
 use gateway_common::abi::NextHop;
@@ -138,7 +139,7 @@ pub extern "C" fn gateway_forward_tc(context: *mut context::__sk_buff, cpu: u32)
 
 #[inline(always)]
 fn forward(room: &impl Room, cpu: u32) -> Option<()> {
-    let (judged, forwarding) = pool::scratch(cpu)?;
+    let (judged, forwarding) = scratch::forwarding(cpu)?;
     let hop = pool::next_hop(cpu, forwarding.hop)?;
     let l3_offset = judged.packet.l3_offset as u32;
     if clamp::is_due(judged, forwarding) {

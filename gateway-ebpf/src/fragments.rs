@@ -4,6 +4,7 @@ use crate::account::telemetry;
 use crate::maps;
 use crate::pipeline::Judged;
 use crate::police;
+use crate::scratch;
 use gateway_common::abi::{FragmentEntry, FragmentSet, Telemetry};
 use gateway_common::fragment::{follow, key, lacks, leads, place, set, units};
 
@@ -15,9 +16,7 @@ pub const UNSEEN: u32 = 1;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_follow(cpu: u32) -> u32 {
-    let Some(judged) = maps::SCRATCH.get_ptr_mut(cpu) else { return UNSEEN };
-    // SAFETY: this CPU's element; the caller holds it and waits.
-    let judged = unsafe { &mut *judged };
+    let Some(judged) = scratch::judged(cpu) else { return UNSEEN };
     if !lacks(&judged.packet) {
         return 0;
     }
@@ -35,9 +34,7 @@ pub extern "C" fn gateway_follow(cpu: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_lead(cpu: u32) -> u32 {
-    let Some(judged) = maps::SCRATCH.get_ptr_mut(cpu) else { return 0 };
-    // SAFETY: this CPU's element; the caller holds it and waits.
-    let judged = unsafe { &mut *judged };
+    let Some(judged) = scratch::judged(cpu) else { return 0 };
     if leads(&judged.packet) {
         note(judged);
         return 0;

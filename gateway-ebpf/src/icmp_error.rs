@@ -12,6 +12,7 @@ use crate::frame::Bytes;
 use crate::maps;
 use crate::pipeline::Judged;
 use crate::police;
+use crate::scratch;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{
     bpf_skb_change_head, bpf_skb_change_tail, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
@@ -164,9 +165,7 @@ struct Link {
 
 #[inline(always)]
 fn answer(frame: &impl Resize, cpu: u32, slot: u32) -> Option<()> {
-    let judged = maps::SCRATCH.get_ptr_mut(cpu)?;
-    // SAFETY: this CPU's element; the caller holds it and waits.
-    let judged = unsafe { &mut *judged };
+    let judged = scratch::judged(cpu)?;
     let six = judged.packet.family == 6;
     let own = maps::OWN_ADDRESSES.get(slot)?;
     let own = if six { own.ipv6 } else { own.ipv4 };

@@ -56,6 +56,8 @@ mod proxy;
 #[cfg(target_arch = "bpf")]
 mod rewrite;
 #[cfg(target_arch = "bpf")]
+mod scratch;
+#[cfg(target_arch = "bpf")]
 mod track;
 #[cfg(target_arch = "bpf")]
 mod translate;

@@ -5,9 +5,7 @@
 //! kernel fills says itself what happens then. Sizes given as 1 are set by the loader, from its
 //! options and the number of possible CPUs.
 
-use crate::owner::About;
-use crate::pipeline::Judged;
-use crate::pool::Forwarding;
+use crate::scratch::Scratch;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, RingBuf};
 use aya_ebpf::macros::btf_map;
@@ -133,10 +131,6 @@ pub static FRAGMENTS: Array<FragmentSet, FRAGMENT_SETS, MAPPED> = Array::new();
 #[btf_map]
 pub static PATH_MTUS: Array<PathMtu, MAX_TARGETS, MAPPED> = Array::new();
 
-/// The ICMP error that each CPU is judging, and what it quotes. Writer: kernel.
-#[btf_map]
-pub static ABOUT: Array<About, MAX_CPUS> = Array::new();
-
 /// The node's own addresses by interface slot. Writer: user space.
 #[btf_map]
 pub static OWN_ADDRESSES: Array<OwnAddresses, MAX_INTERFACES, MAPPED> = Array::new();
@@ -156,21 +150,13 @@ pub static PATHS: Array<Path, 1, MAPPED> = Array::new();
 #[btf_map]
 pub static NEIGHBOURS: Array<Neighbour, MAX_TARGETS, MAPPED> = Array::new();
 
-/// Where the packet that each CPU is judging is sent, if that is a pool's target. Writer: kernel.
-#[btf_map]
-pub static FORWARDING: Array<Forwarding, MAX_CPUS> = Array::new();
-
 /// Lost and evicted. Writer: kernel.
 #[btf_map]
 pub static TELEMETRY: Array<u64, 1, MAPPED> = Array::new();
 
-/// The packet that each CPU is judging. Writer: kernel.
-///
-/// It lies in a map and not on the stack because the verifier knows nothing of what is in a map:
-/// the many ways through the parser meet again behind it, instead of each being followed through
-/// classification on its own (a million instructions and more).
+/// The packet that each CPU is judging, see [`crate::scratch`]. Writer: kernel.
 #[btf_map]
-pub static SCRATCH: Array<Judged, MAX_CPUS> = Array::new();
+pub static SCRATCH: Array<Scratch, MAX_CPUS> = Array::new();
 
 /// Flows that left the memo. Full: the flow is counted as lost, with its packets and bytes.
 #[btf_map]

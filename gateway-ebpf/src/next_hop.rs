@@ -2,7 +2,8 @@
 
 use crate::context;
 use crate::maps;
-use crate::pool::{CHOSEN, FAULT, Forwarding, next_hop, scratch};
+use crate::pool::{CHOSEN, FAULT, Forwarding, next_hop};
+use crate::scratch;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_fib_lookup, bpf_jiffies64};
 use core::ffi::c_void;
@@ -39,7 +40,7 @@ pub extern "C" fn gateway_next_hop_tc(context: *mut context::__sk_buff, cpu: u32
 
 #[inline(always)]
 fn ask(context: *mut c_void, cpu: u32, ifindex: u32) -> u32 {
-    let Some((_, forwarding)) = scratch(cpu) else { return FAULT };
+    let Some((_, forwarding)) = scratch::forwarding(cpu) else { return FAULT };
     let (Some(control), Some(hop)) = (maps::CONTROL.get(0), next_hop(cpu, forwarding.hop)) else {
         return FAULT;
     };

@@ -18,6 +18,7 @@ use crate::maps;
 use crate::pipeline::{Hook, Judged};
 use crate::police;
 use crate::pool::{self, RETURNS};
+use crate::scratch;
 use crate::track::{FOLLOWS, gateway_related};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::bpf_jiffies64;
@@ -31,7 +32,7 @@ use gateway_common::parse::quoted::{self, Quoted, parse, tells_mtu, turn};
 use gateway_common::path::FOR_UNITS;
 use gateway_common::reason::Reason;
 
-/// An ICMP error and what it quotes. It lies in a map, see [`maps::SCRATCH`].
+/// An ICMP error and what it quotes. It lies in a map, see [`crate::scratch`].
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct About {
@@ -103,13 +104,6 @@ pub fn restore(judged: &mut Judged) {
     gateway_turn_back(judged.cpu);
 }
 
-#[inline(always)]
-fn scratch(cpu: u32) -> Option<(&'static mut Judged, &'static mut About)> {
-    let (judged, about) = (maps::SCRATCH.get_ptr_mut(cpu)?, maps::ABOUT.get_ptr_mut(cpu)?);
-    // SAFETY: this CPU's elements; the caller holds them and waits.
-    unsafe { Some((&mut *judged, &mut *about)) }
-}
-
 /// Reads what the ICMP error that this CPU judges quotes, and takes in what that tells of a path; [`READ`] if
 /// it may be a pool's. A global function, see [`classify::gateway_classify`].
 #[unsafe(no_mangle)]
@@ -128,7 +122,7 @@ pub extern "C" fn gateway_quoted_tc(context: *mut context::__sk_buff, cpu: u32) 
 
 #[inline(always)]
 fn read(frame: &impl Frame, cpu: u32) -> Option<u32> {
-    let (judged, about) = scratch(cpu)?;
+    let (judged, about) = scratch::about(cpu)?;
     parse(frame, &judged.packet, &mut about.quoted)?;
     if tells_mtu(&about.quoted) {
         gateway_learn(cpu);
@@ -146,7 +140,7 @@ pub extern "C" fn gateway_learn(cpu: u32) -> u32 {
 
 #[inline(always)]
 fn learn(cpu: u32) -> Option<()> {
-    let (judged, about) = scratch(cpu)?;
+    let (judged, about) = scratch::about(cpu)?;
     let Quoted { packet, mtu, .. } = &about.quoted;
     let slot = classify::wrapped_target(judged, packet.destination, packet.source)?;
     let now = units(police::now_ns(maps::CONTROL.get(0)?, false));
@@ -187,7 +181,7 @@ pub extern "C" fn gateway_narrow(cpu: u32) -> u32 {
 
 #[inline(always)]
 fn narrow(cpu: u32) -> Option<()> {
-    let (judged, forwarding) = pool::scratch(cpu)?;
+    let (judged, forwarding) = scratch::forwarding(cpu)?;
     if forwarding.outer_length == 0 {
         // Who sent it is told itself.
         return None;
@@ -207,7 +201,7 @@ fn narrow(cpu: u32) -> Option<()> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_turn(cpu: u32) -> u32 {
-    let Some((judged, about)) = scratch(cpu) else { return 0 };
+    let Some((judged, about)) = scratch::about(cpu) else { return 0 };
     copy(&judged.packet, &mut about.error);
     about.pool = judged.pool;
     about.route = judged.route;
@@ -218,7 +212,7 @@ pub extern "C" fn gateway_turn(cpu: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_turn_back(cpu: u32) -> u32 {
-    if let Some((judged, about)) = scratch(cpu) {
+    if let Some((judged, about)) = scratch::about(cpu) {
         copy(&about.error, &mut judged.packet);
     }
     0
@@ -228,7 +222,7 @@ pub extern "C" fn gateway_turn_back(cpu: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_give_back(cpu: u32) -> u32 {
-    if let Some((judged, about)) = scratch(cpu) {
+    if let Some((judged, about)) = scratch::about(cpu) {
         copy(&about.error, &mut judged.packet);
         judged.pool = about.pool;
         judged.route = about.route;

@@ -2,9 +2,9 @@
 
 use crate::account::{Account, telemetry};
 use crate::memo::Validity;
-use crate::pool::RETURNS;
+use crate::pool::{Forwarding, RETURNS};
 use crate::track::{FOLLOWS, gateway_return};
-use crate::{account, classify, event, express, fragments, keyed, maps, memo, owner, police, pool};
+use crate::{account, classify, event, express, fragments, keyed, maps, memo, owner, police, pool, scratch};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
 use bytemuck::{Pod, Zeroable};
@@ -48,11 +48,11 @@ pub trait Hook: Frame {
     /// Asks the kernel for the way to the target that this CPU's packet goes to.
     fn ask_next_hop(&self, cpu: u32);
     /// Carries the judgement out; changes it where it cannot be.
-    fn act(&self, interface: &Interface, judged: &mut Judged) -> Self::Code;
+    fn act(&self, interface: &Interface, judged: &mut Judged, forwarding: &Forwarding) -> Self::Code;
 }
 
 /// What is known of the packet that a CPU is judging, and what is to be done with it. It lies in a map,
-/// see [`maps::SCRATCH`]; a fresh one is all zero.
+/// see [`crate::scratch`]; a fresh one is all zero.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub struct Judged {
@@ -222,9 +222,7 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let account = Account::open(cpu, interface.slot as u32, H::HOOK, Control::parity_of(active))?;
 
-    let scratch = maps::SCRATCH.get_ptr_mut(cpu)?;
-    // SAFETY: this CPU's element; softirqs are off while it judges, so nothing else uses it.
-    let judged = unsafe { &mut *scratch };
+    let (judged, forwarding) = scratch::forwarding(cpu)?;
     judged.open(cpu, active);
     let line = if active != 0 { judge(hook, interface, judged) } else { null_mut() };
     judged.length = hook.length(judged.packet.end);
@@ -255,19 +253,19 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     } else if judged.pool != 0 {
         pool::run(hook, interface, judged);
         if H::IS_XDP && judged.pool != 0 && !of_owner {
-            express::learn(line, judged);
+            express::learn(line, judged, forwarding);
         }
     }
     if of_owner {
         owner::restore(judged);
     }
-    let code = hook.act(interface, judged);
+    let code = hook.act(interface, judged, forwarding);
     account.close(judged.verdict, judged.counter, judged.length);
     if judged.pool != 0 && !judged.is_dropped() {
-        if judged.pool == RETURNS && pool::is_to_client(cpu) {
-            account::target_returned(cpu, pool::slot(cpu), judged.length);
+        if judged.pool == RETURNS && forwarding.is_to_client() {
+            account::target_returned(cpu, forwarding.slot, judged.length);
         } else {
-            let slot = if judged.target != 0 { judged.target } else { pool::slot(cpu) };
+            let slot = if judged.target != 0 { judged.target } else { forwarding.slot };
             account::target(cpu, slot, judged.length);
         }
     }

@@ -4,6 +4,7 @@
 use crate::atomic::Word;
 use crate::keyed::{self, Key};
 use crate::pipeline::Judged;
+use crate::scratch;
 use crate::{account, classify, connections, cookies, maps};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
@@ -59,11 +60,9 @@ pub fn run(cpu: u32) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_police(cpu: u32, left: u64) -> u64 {
-    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), maps::SCRATCH.get_ptr_mut(cpu)) else {
+    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else {
         return FAULT;
     };
-    // SAFETY: this CPU's element; the caller holds it and waits.
-    let judged = unsafe { &mut *judged };
     police(control, left, judged).unwrap_or(FAULT)
 }
 
@@ -72,11 +71,9 @@ pub extern "C" fn gateway_police(cpu: u32, left: u64) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_cookies(cpu: u32) -> u64 {
-    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), maps::SCRATCH.get_ptr_mut(cpu)) else {
+    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else {
         return FAULT;
     };
-    // SAFETY: as above.
-    let judged = unsafe { &mut *judged };
     cookies(control, judged).unwrap_or(FAULT)
 }
 

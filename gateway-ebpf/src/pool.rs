@@ -11,6 +11,7 @@ use crate::health::{self, gateway_admitted};
 use crate::maps;
 use crate::owner;
 use crate::pipeline::{Hook, Judged};
+use crate::scratch;
 use crate::track::{FOLLOWS, gateway_open, gateway_track};
 use aya_ebpf::helpers::bpf_jiffies64;
 use bytemuck::{Pod, Zeroable};
@@ -23,7 +24,7 @@ use gateway_common::packet::{Packet, protocol, set_address};
 use gateway_common::reason::Reason;
 use gateway_common::target::{element, hash};
 
-/// What is known of where a packet goes. It lies in a map, see [`maps::SCRATCH`]; [`gateway_target`] writes
+/// What is known of where a packet goes. It lies in a map, see [`crate::scratch`]; [`gateway_target`] writes
 /// all of it.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -60,6 +61,14 @@ pub struct Forwarding {
 }
 
 const _: () = assert!(size_of::<Forwarding>() == 144);
+
+impl Forwarding {
+    /// Whether the packet goes to a connection's client.
+    #[inline(always)]
+    pub fn is_to_client(&self) -> bool {
+        self.hop >= MAX_TARGETS as u32
+    }
+}
 
 /// Sent with the link-layer addresses that are known.
 pub const DIRECT: u32 = 0;
@@ -122,26 +131,6 @@ fn connection(cpu: u32) -> u32 {
     if gateway_track(cpu) == FOLLOWS { FOLLOWS } else { gateway_open(cpu) }
 }
 
-/// The slot of the target that this CPU's packet goes to.
-#[inline(always)]
-pub fn slot(cpu: u32) -> u32 {
-    maps::FORWARDING.get(cpu).map_or(0, |forwarding| forwarding.slot)
-}
-
-/// Whether this CPU's packet goes to a connection's client.
-#[inline(always)]
-pub fn is_to_client(cpu: u32) -> bool {
-    maps::FORWARDING.get(cpu).is_some_and(|forwarding| forwarding.hop >= MAX_TARGETS as u32)
-}
-
-/// The packet that this CPU judges, and where it goes.
-#[inline(always)]
-pub fn scratch(cpu: u32) -> Option<(&'static mut Judged, &'static mut Forwarding)> {
-    let (judged, forwarding) = (maps::SCRATCH.get_ptr_mut(cpu)?, maps::FORWARDING.get_ptr_mut(cpu)?);
-    // SAFETY: this CPU's elements; the caller holds them and waits.
-    unsafe { Some((&mut *judged, &mut *forwarding)) }
-}
-
 /// Where a CPU remembers the way to a client.
 #[inline(always)]
 pub fn hop_of_client(address: [u64; 2]) -> u32 {
@@ -162,7 +151,7 @@ pub fn next_hop(cpu: u32, hop: u32) -> Option<&'static mut NextHop> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_target(cpu: u32, ifindex: u32, segment: u32) -> u32 {
-    let Some((judged, forwarding)) = scratch(cpu) else { return FAULT };
+    let Some((judged, forwarding)) = scratch::forwarding(cpu) else { return FAULT };
     let said = choose(judged, forwarding, ifindex, segment).unwrap_or(FAULT);
     if said <= ASK && is_measured(judged) {
         health::gateway_pending(cpu);
@@ -250,7 +239,7 @@ fn way_if_known(judged: &mut Judged, forwarding: &mut Forwarding, ifindex: u32, 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_hop(cpu: u32, ifindex: u32, segment: u32) -> u32 {
-    let Some((judged, forwarding)) = scratch(cpu) else { return FAULT };
+    let Some((judged, forwarding)) = scratch::forwarding(cpu) else { return FAULT };
     if judged.handshake != 0 {
         health::gateway_handshake(cpu);
     }
@@ -305,7 +294,7 @@ pub fn target_of_connection(
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_way(cpu: u32, ifindex: u32, segment: u32) -> u32 {
-    let Some((judged, forwarding)) = scratch(cpu) else { return FAULT };
+    let Some((judged, forwarding)) = scratch::forwarding(cpu) else { return FAULT };
     let Some(hop) = next_hop(cpu, forwarding.hop) else { return FAULT };
     decide(judged, forwarding, hop, ifindex, segment);
     CHOSEN

@@ -6,7 +6,7 @@
 //! it is for this node.
 
 use crate::context;
-use crate::pool::scratch;
+use crate::scratch;
 use aya_ebpf::bindings::{__sk_buff, bpf_sock, bpf_sock_tuple};
 use aya_ebpf::helpers::{bpf_sk_assign, bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp};
 use gateway_common::packet::{Packet, protocol};
@@ -24,7 +24,7 @@ const LOOPBACK6: u32 = 1;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_assign(context: *mut context::__sk_buff, cpu: u32, port: u32) -> u32 {
-    let Some((judged, _)) = scratch(cpu) else { return 1 };
+    let Some(judged) = scratch::judged(cpu) else { return 1 };
     let context: *mut __sk_buff = context.cast();
     let packet = &judged.packet;
     let words: *mut u32 = (&raw mut judged.headers).cast();

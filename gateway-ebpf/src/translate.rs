@@ -5,16 +5,17 @@
 
 use crate::context;
 use crate::frame::Bytes;
-use crate::maps;
 use crate::pipeline::Judged;
-use crate::pool::{Forwarding, scratch};
+use crate::pool::Forwarding;
 use crate::rewrite::changed;
+use crate::scratch::{self, Scratch};
 use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, xdp_md};
 use aya_ebpf::helpers::{bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_skb_store_bytes};
 use core::ffi::c_void;
 use gateway_common::packet::{Packet, flags, protocol};
 use gateway_common::parse::Header;
 use gateway_common::parse::checksum::fold16;
+use gateway_common::parse::quoted::Quoted;
 use gateway_common::track::{exchanges_ports, has_identifier};
 
 /// What is different behind the translation: one's complement sums of new and inverted old words, host order.
@@ -97,10 +98,10 @@ fn summed(checksum: u16, change: u32) -> u16 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_translate_xdp(context: *mut xdp_md, cpu: u32) -> u32 {
-    let Some((judged, forwarding)) = scratch(cpu) else { return 1 };
+    let Some(Scratch { judged, forwarding, about }) = scratch::of(cpu) else { return 1 };
     let bytes = Bytes::of_xdp(context);
     let done = if forwarding.related != 0 {
-        translate_error(&bytes, judged, forwarding)
+        translate_error(&bytes, judged, forwarding, &about.quoted)
     } else {
         translate_frame(&bytes, judged, forwarding)
     };
@@ -111,10 +112,10 @@ pub extern "C" fn gateway_translate_xdp(context: *mut xdp_md, cpu: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_translate_tc(context: *mut context::__sk_buff, cpu: u32) -> u32 {
-    let Some((judged, forwarding)) = scratch(cpu) else { return 1 };
+    let Some(Scratch { judged, forwarding, about }) = scratch::of(cpu) else { return 1 };
     let context: *mut __sk_buff = context.cast();
     let done = if forwarding.related != 0 {
-        translate_error(&Bytes::of_skb(context), judged, forwarding)
+        translate_error(&Bytes::of_skb(context), judged, forwarding, &about.quoted)
     } else {
         translate_skb(context, judged, forwarding)
     };
@@ -239,9 +240,8 @@ fn store(context: *mut __sk_buff, offset: u32, judged: &Judged, length: u32) -> 
 /// Written directly at tc too: what is exchanged is balanced by the checksums within the packet, so that one that
 /// the kernel knows for all of it stays right, and nobody sends an error whose checksum is half made.
 #[inline(always)]
-fn translate_error(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> Option<()> {
-    let about = maps::ABOUT.get(judged.cpu)?;
-    let (error, quoted) = (&judged.packet, &about.quoted.packet);
+fn translate_error(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding, about: &Quoted) -> Option<()> {
+    let (error, quoted) = (&judged.packet, &about.packet);
     // A router's own address stays; an end of the connection shows itself as what the other end knows.
     let is_end = (error.source[0] ^ quoted.destination[0]) | (error.source[1] ^ quoted.destination[1]) == 0;
     let source = if is_end { forwarding.source } else { error.source };
@@ -258,9 +258,9 @@ fn translate_error(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> O
         + exchanged(quoted.destination, forwarding.source, error.family);
     let at = error.l4_offset as u32;
     if has_ports {
-        bytes.header::<4>(about.quoted.transport)?.put32::<0>(new_ports);
+        bytes.header::<4>(about.transport)?.put32::<0>(new_ports);
     } else if has_identifier {
-        bytes.header::<8>(about.quoted.transport)?.put16::<4>(identifier(forwarding));
+        bytes.header::<8>(about.transport)?.put16::<4>(identifier(forwarding));
     }
     put_addresses(bytes, error.family, at.wrapping_add(8), (forwarding.target, forwarding.source), inner)?;
     put_addresses(bytes, error.family, error.l3_offset as u32, (source, forwarding.target), outer)?;

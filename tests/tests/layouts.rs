@@ -225,7 +225,7 @@ fn every_maps_value_is_one_that_is_compared() -> Result<()> {
         (maps::MEMO_ADDRESSES, "FlowAddresses"),
         (maps::TELEMETRY, "u64"),
         // The kernel's own, but for the packet in it.
-        (maps::SCRATCH, "Judged"),
+        (maps::SCRATCH, "Scratch"),
         (maps::FLOWS, "FlowRecord"),
         (maps::EVENTS, "PacketEvent"),
         (maps::LIVE, "Line"),
@@ -248,10 +248,7 @@ fn every_maps_value_is_one_that_is_compared() -> Result<()> {
         (maps::TRACKED, "Tracked"),
         (maps::FRAGMENTS, "FragmentEntry"),
         (maps::OWN_ADDRESSES, "OwnAddresses"),
-        // The kernel's own.
-        (maps::FORWARDING, "Forwarding"),
         (maps::PATH_MTUS, "PathMtu"),
-        (maps::ABOUT, "About"),
     ];
     let wanted = wanted.map(|(map, value)| (map.to_owned(), value.to_owned())).into_iter().collect();
     assert_eq!(values, wanted);

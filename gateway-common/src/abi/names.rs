@@ -48,8 +48,6 @@ pub mod maps {
     pub const PATHS: &str = "PATHS";
     /// `Array<Neighbour>`, mapped, by target slot. Writer: kernel.
     pub const NEIGHBOURS: &str = "NEIGHBOURS";
-    /// By CPU, of a type of the kernel's own. Writer: kernel.
-    pub const FORWARDING: &str = "FORWARDING";
     /// `Array<TagSet>`, mapped: tags of tracked connections. Writer: kernel. Full: see [`TRACKED`].
     pub const TRACK_TAGS: &str = "TRACK_TAGS";
     /// `Array<ReturnSet>`, mapped: where targets' packets find their connections. Writer: kernel. Full: the connection is refused, counted.
@@ -70,8 +68,6 @@ pub mod maps {
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// `Array<PathMtu>`, mapped, by target slot. Writer: kernel. Every target has a place.
     pub const PATH_MTUS: &str = "PATH_MTUS";
-    /// By CPU, of a type of the kernel's own. Writer: kernel.
-    pub const ABOUT: &str = "ABOUT";
     /// `Array<OwnAddresses>`, mapped, by interface slot. Writer: user space.
     pub const OWN_ADDRESSES: &str = "OWN_ADDRESSES";
 }

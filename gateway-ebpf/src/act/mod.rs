@@ -8,7 +8,7 @@ pub use xdp::XdpFrame;
 
 use crate::maps;
 use crate::pipeline::Judged;
-use crate::pool::{Forwarding, next_hop};
+use crate::pool::Forwarding;
 use gateway_common::abi::{Egress, NextHop, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR, Verdict};
 use gateway_common::image::Forward;
 
@@ -36,13 +36,4 @@ fn by_neighbour(forwarding: &Forwarding, hop: &NextHop) -> u32 {
     } else {
         forwarding.slot | REDIRECT_NEIGHBOUR
     }
-}
-
-/// Where a pool's packet is sent, and how.
-#[inline(always)]
-fn way(judged: &Judged) -> Option<(&'static Forwarding, &'static NextHop)> {
-    let forwarding = maps::FORWARDING.get(judged.cpu)?;
-    let hop: *const NextHop = next_hop(judged.cpu, forwarding.hop)?;
-    // SAFETY: an element of NEXT_HOPS, written on this CPU only, which outlives the program.
-    Some((forwarding, unsafe { &*hop }))
 }

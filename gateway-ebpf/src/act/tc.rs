@@ -1,6 +1,6 @@
 //! Verdicts at tc, and what XDP left word of.
 
-use super::{by_neighbour, egress, verdict, way};
+use super::{by_neighbour, egress, verdict};
 use crate::account::telemetry;
 use crate::forward::gateway_forward_tc;
 use crate::frame::{Bytes, Checked};
@@ -9,9 +9,10 @@ use crate::maps;
 use crate::next_hop::gateway_next_hop_tc;
 use crate::owner::gateway_quoted_tc;
 use crate::pipeline::{Hook, Judged};
-use crate::pool::{BY_NEIGHBOUR, BY_STACK, scratch};
+use crate::pool::{BY_NEIGHBOUR, BY_STACK, Forwarding, next_hop};
 use crate::proxy::gateway_assign;
 use crate::rewrite::rewrite;
+use crate::scratch;
 use crate::translate::gateway_translate_tc;
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh};
 use aya_ebpf::helpers::{
@@ -59,12 +60,11 @@ impl SkbFrame {
 
     /// Writes what a pool's packet is sent in, and sends it.
     #[inline(always)]
-    fn forward(&self, judged: &mut Judged) -> i32 {
-        let Some((forwarding, hop)) = way(judged).filter(|(forwarding, _)| {
-            let translates = forwarding.forward == Forward::Dnat as u32;
-            (!translates || gateway_translate_tc(self.context.cast(), judged.cpu) == 0)
-                && gateway_forward_tc(self.context.cast(), judged.cpu) == 0
-        }) else {
+    fn forward(&self, judged: &mut Judged, forwarding: &Forwarding) -> i32 {
+        let translates = forwarding.forward == Forward::Dnat as u32;
+        let done = (!translates || gateway_translate_tc(self.context.cast(), judged.cpu) == 0)
+            && gateway_forward_tc(self.context.cast(), judged.cpu) == 0;
+        let Some(hop) = next_hop(judged.cpu, forwarding.hop).filter(|_| done) else {
             judged.refuse(Reason::NoRoom);
             return TC_ACT_SHOT;
         };
@@ -204,7 +204,7 @@ pub fn take_over(context: *mut __sk_buff) -> Option<i32> {
 fn hand_over(context: *mut __sk_buff, port: u32) -> i32 {
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let Some((judged, _)) = scratch(cpu) else { return failed() };
+    let Some(judged) = scratch::judged(cpu) else { return failed() };
     judged.open(cpu, 0);
     let parsed = parse(&SkbFrame::new(context), &mut judged.packet);
     if matches!(parsed, Ok(Carries::Ip)) && gateway_assign(context.cast(), cpu, port) == 0 {
@@ -281,13 +281,13 @@ impl Hook for SkbFrame {
     }
 
     #[inline(always)]
-    fn act(&self, interface: &Interface, judged: &mut Judged) -> i32 {
+    fn act(&self, interface: &Interface, judged: &mut Judged, forwarding: &Forwarding) -> i32 {
         if !rewrite(&Bytes::of_skb(self.context), judged) {
             return TC_ACT_SHOT;
         }
         let ifindex = match verdict(judged) {
             Verdict::Drop => return self.drop(interface, judged),
-            _ if judged.pool != 0 => return self.forward(judged),
+            _ if judged.pool != 0 => return self.forward(judged, forwarding),
             Verdict::Pass => {
                 if judged.proxy != 0 && gateway_assign(self.context.cast(), judged.cpu, judged.proxy) != 0 {
                     judged.refuse(Reason::NoListener);

@@ -1,18 +1,18 @@
 //! Verdicts at XDP. What only an skb can carry goes to tc as metadata.
 
-use super::{by_neighbour, egress, verdict, way};
+use super::{by_neighbour, egress, verdict};
 use crate::account::telemetry;
 use crate::classify::generation;
 use crate::express::{self, EXPRESS};
 use crate::forward::gateway_forward_xdp;
 use crate::frame::{Bytes, Checked};
 use crate::icmp_error;
-use crate::maps;
 use crate::next_hop::gateway_next_hop_xdp;
 use crate::owner::gateway_quoted_xdp;
 use crate::pipeline::{Hook, Judged};
-use crate::pool::{BY_NEIGHBOUR, BY_STACK};
+use crate::pool::{BY_NEIGHBOUR, BY_STACK, Forwarding, next_hop};
 use crate::rewrite::rewrite;
+use crate::scratch;
 use crate::translate::gateway_translate_xdp;
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect, bpf_xdp_adjust_meta, bpf_xdp_get_buff_len};
@@ -99,12 +99,11 @@ impl XdpFrame {
 
     /// Writes what a pool's packet is sent in, and sends it.
     #[inline(always)]
-    fn forward(&self, interface: &Interface, judged: &mut Judged) -> u32 {
-        let Some((forwarding, hop)) = way(judged).filter(|(forwarding, _)| {
-            let translates = forwarding.forward == Forward::Dnat as u32;
-            (!translates || gateway_translate_xdp(self.context, judged.cpu) == 0)
-                && gateway_forward_xdp(self.context, judged.cpu) == 0
-        }) else {
+    fn forward(&self, interface: &Interface, judged: &mut Judged, forwarding: &Forwarding) -> u32 {
+        let translates = forwarding.forward == Forward::Dnat as u32;
+        let done = (!translates || gateway_translate_xdp(self.context, judged.cpu) == 0)
+            && gateway_forward_xdp(self.context, judged.cpu) == 0;
+        let Some(hop) = next_hop(judged.cpu, forwarding.hop).filter(|_| done) else {
             judged.refuse(Reason::NoRoom);
             return xdp_action::XDP_DROP;
         };
@@ -173,7 +172,7 @@ impl XdpFrame {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_checksum(context: *mut xdp_md, cpu: u32) -> u32 {
-    let Some(judged) = maps::SCRATCH.get(cpu) else { return 0 };
+    let Some(judged) = scratch::judged(cpu) else { return 0 };
     let frame = XdpFrame::new(context);
     let verified = checksum::verify(&frame, &judged.packet, |word| judged.forgotten(word));
     verified.map_or_else(|reason| reason.code() as u32, |()| 0)
@@ -243,14 +242,14 @@ impl Hook for XdpFrame {
     }
 
     #[inline(always)]
-    fn act(&self, interface: &Interface, judged: &mut Judged) -> u32 {
+    fn act(&self, interface: &Interface, judged: &mut Judged, forwarding: &Forwarding) -> u32 {
         if !rewrite(&Bytes::of_xdp(self.context), judged) {
             return xdp_action::XDP_DROP;
         }
         match verdict(judged) {
             Verdict::Drop => self.drop(interface, judged),
             _ if judged.pool == EXPRESS => self.send_by_path(interface, judged),
-            _ if judged.pool != 0 => self.forward(interface, judged),
+            _ if judged.pool != 0 => self.forward(interface, judged, forwarding),
             Verdict::Pass => self.pass(judged),
             Verdict::Tx => {
                 if let Some(ethernet) = Bytes::of_xdp(self.context).header::<14>(0) {

@@ -5,7 +5,8 @@ use crate::account::{self, handshakes};
 use crate::maps;
 use crate::pipeline::Judged;
 use crate::police::now_ns;
-use crate::pool::{Forwarding, scratch};
+use crate::pool::Forwarding;
+use crate::scratch;
 use gateway_common::abi::{
     Control, HANDSHAKE_OVER, PENDING_SYNS, Pending, TARGET_MEASURED, TargetState, Tracked,
 };
@@ -241,7 +242,9 @@ fn answered(judged: &mut Judged, slot: u32, took: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_pending(cpu: u32) -> u32 {
-    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else { return 0 };
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch::forwarding(cpu)) else {
+        return 0;
+    };
     pending(control, judged, forwarding);
     0
 }

@@ -13,7 +13,7 @@ use crate::classify;
 use crate::maps;
 use crate::pipeline::Judged;
 use crate::police::now_ns;
-use crate::pool::scratch;
+use crate::scratch;
 use gateway_common::abi::{Control, EventKind, HealthGroup, TargetHealth};
 use gateway_common::hash::finish;
 use gateway_common::health::{Circuit, WHOLE, units};
@@ -98,7 +98,7 @@ fn admission(slot: u32, chance: u32, now: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_admitted(cpu: u32, table: u32, size: u32, targets: u32, hash: u64) -> u32 {
-    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return NONE };
+    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else { return NONE };
     admitted(control, judged, (table, size, targets), hash).unwrap_or(NONE)
 }
 
@@ -156,7 +156,7 @@ fn note(judged: &mut Judged, slot: u32, outcome: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_handshake(cpu: u32) -> u32 {
-    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return 0 };
+    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else { return 0 };
     if judged.handshake == 0 {
         return 0;
     }

@@ -4,7 +4,8 @@ use super::{Ends, FOLLOWS, NONE, clock, connection, find, state_of, tag, takes};
 use crate::health;
 use crate::maps;
 use crate::pipeline::Judged;
-use crate::pool::{self, Forwarding, scratch};
+use crate::pool::{self, Forwarding};
+use crate::scratch;
 use gateway_common::abi::{Control, TRACKED_AFFINITY};
 use gateway_common::packet::set_address;
 use gateway_common::track::{Tag, phase};
@@ -15,7 +16,7 @@ use gateway_common::track::{Tag, phase};
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_affinity(cpu: u32) -> u32 {
-    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch::forwarding(cpu)) else {
         return NONE;
     };
     affinity(control, judged, forwarding).unwrap_or(NONE)
@@ -58,7 +59,7 @@ fn affinity(control: &Control, judged: &Judged, forwarding: &mut Forwarding) -> 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_keep(cpu: u32, index: u32, place: u32) -> u32 {
-    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return NONE };
+    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else { return NONE };
     keep(control, index, place, judged).map_or(NONE, |()| FOLLOWS)
 }
 

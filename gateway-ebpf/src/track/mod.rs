@@ -16,7 +16,8 @@ use crate::maps;
 use crate::memo::is_zero;
 use crate::pipeline::Judged;
 use crate::police::now_ns;
-use crate::pool::{self, Forwarding, scratch};
+use crate::pool::{self, Forwarding};
+use crate::scratch;
 use aya_ebpf::Global;
 use gateway_common::abi::{
     Control, TARGET_DRAINS, TRACK_WAYS, TRACKED_AFFINITY, TagSet, TargetState, Tracked,
@@ -252,7 +253,7 @@ pub const UNKNOWN: u32 = 1;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_track(cpu: u32) -> u32 {
-    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch::forwarding(cpu)) else {
         return UNKNOWN;
     };
     forward(control, judged, forwarding).unwrap_or(UNKNOWN)
@@ -294,7 +295,7 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_return(cpu: u32) -> u32 {
-    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch::forwarding(cpu)) else {
         return UNKNOWN;
     };
     returned(control, judged, forwarding).unwrap_or(UNKNOWN)
@@ -330,7 +331,7 @@ fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding)
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_related(cpu: u32) -> u32 {
-    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch::forwarding(cpu)) else {
         return UNKNOWN;
     };
     related(control, judged, forwarding).unwrap_or(UNKNOWN)

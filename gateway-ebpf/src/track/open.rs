@@ -9,7 +9,8 @@ use crate::account::{self, telemetry};
 use crate::health;
 use crate::maps;
 use crate::pipeline::Judged;
-use crate::pool::{self, Forwarding, scratch};
+use crate::pool::{self, Forwarding};
+use crate::scratch;
 use gateway_common::abi::{Control, TRACKED_AFFINITY, Telemetry, Tracked};
 use gateway_common::image::PoolEntry;
 use gateway_common::packet::{protocol, set_address};
@@ -79,7 +80,7 @@ pub extern "C" fn gateway_open(cpu: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_choose(cpu: u32, attempt: u32, kept: u32) -> u32 {
-    let Some((judged, forwarding)) = scratch(cpu) else { return Reason::PolicyFault as u32 };
+    let Some((judged, forwarding)) = scratch::forwarding(cpu) else { return Reason::PolicyFault as u32 };
     choose(attempt, kept, judged, forwarding).unwrap_or(Reason::PolicyFault as u32)
 }
 
@@ -114,7 +115,7 @@ fn translates_source(pool: &PoolEntry, forwarding: &Forwarding) -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_settle(cpu: u32, index: u32, attempt: u32) -> u32 {
-    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch::forwarding(cpu)) else {
         return Reason::PolicyFault as u32;
     };
     settle(control, index, attempt, judged, forwarding).map_or(Reason::PolicyFault as u32, |()| FOLLOWS)
@@ -146,7 +147,7 @@ fn settle(
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_begin(cpu: u32, index: u32) -> u32 {
-    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch(cpu)) else {
+    let (Some(control), Some((judged, forwarding))) = (maps::CONTROL.get(0), scratch::forwarding(cpu)) else {
         return CONNECTION;
     };
     begin(control, index, judged, forwarding).unwrap_or(CONNECTION)
@@ -232,7 +233,7 @@ fn reluctance(tag: Tag, hash: u64, now: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_claim(cpu: u32, kind: u32) -> u32 {
-    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return NONE };
+    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else { return NONE };
     claim(control, kind, judged).unwrap_or(NONE)
 }
 
@@ -317,7 +318,7 @@ const STALE: u32 = 3;
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_place_return(cpu: u32, index: u32) -> u32 {
-    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return TAKEN };
+    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else { return TAKEN };
     place_return(control, index, judged).unwrap_or(TAKEN)
 }
 
@@ -327,7 +328,7 @@ pub extern "C" fn gateway_place_return(cpu: u32, index: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_look(cpu: u32, set: u32, way: u32, index: u32) -> u32 {
-    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return TAKEN };
+    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else { return TAKEN };
     look(control, set, way, index, judged).unwrap_or(TAKEN)
 }
 
@@ -353,7 +354,7 @@ fn look(control: &Control, set: u32, way: u32, index: u32, judged: &Judged) -> O
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_is_stale(cpu: u32, set: u32, way: u32) -> u32 {
-    let (Some(control), Some((judged, _))) = (maps::CONTROL.get(0), scratch(cpu)) else { return 0 };
+    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else { return 0 };
     is_stale(control, set, way, judged).unwrap_or(0)
 }
 
