@@ -159,23 +159,28 @@ pub fn plan(cells: &[Cell], frames_per_second: f64) -> Vec<Run> {
 const TURNS: usize = 1 << 18;
 
 impl Run {
-    /// The frames in the order in which they take turns, each cell's as evenly as can be.
-    pub fn frames(&self) -> Result<Vec<Frame>> {
-        let of_cells: Vec<Vec<Frame>> = (0..).zip(&self.cells).map(cell_frames).collect::<Result<_>>()?;
+    /// Cell and key of each frame in the order in which they take turns, each cell's as evenly as can be.
+    pub fn turns(&self) -> Vec<(usize, u64)> {
         // What a cell's next frame is due at, as part of a turn, in 2^-63.
         let step = |cell: &Cell| ((self.offered / cell.offered()) / TURNS as f64 * 2f64.powi(63)) as u64;
         let steps: Vec<u64> = self.cells.iter().map(step).collect();
         let mut due: BinaryHeap<Reverse<(u64, usize)>> =
             steps.iter().enumerate().map(|(cell, step)| Reverse((step / 2, cell))).collect();
         let mut sent = vec![0; self.cells.len()];
-        let mut frames = Vec::with_capacity(TURNS);
-        while frames.len() < TURNS {
+        let mut turns = Vec::with_capacity(TURNS);
+        while turns.len() < TURNS {
             let Some(Reverse((at, cell))) = due.pop() else { break };
-            frames.push(of_cells[cell][sent[cell] % of_cells[cell].len()]);
+            turns.push((cell, sent[cell] % self.cells[cell].keys()));
             sent[cell] += 1;
             due.push(Reverse((at.saturating_add(steps[cell]), cell)));
         }
-        Ok(frames)
+        turns
+    }
+
+    /// The frames in that order.
+    pub fn frames(&self) -> Result<Vec<Frame>> {
+        let of_cells: Vec<Vec<Frame>> = (0..).zip(&self.cells).map(cell_frames).collect::<Result<_>>()?;
+        Ok(self.turns().into_iter().map(|(cell, key)| of_cells[cell][key as usize]).collect())
     }
 
     /// A route for each cell, with its limit.

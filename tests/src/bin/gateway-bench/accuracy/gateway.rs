@@ -1,7 +1,7 @@
 //! The cells of a run, put to the real program by test runs, with the real clock.
 
 use super::cells::{Amount, Cell, Kind, Run, plan};
-use super::ideal::{Ideal, Progress};
+use super::ideal::{Ideal, arrivals, longest_silence};
 use super::{Measured, SETTLE_MAX};
 use crate::kernel::{Arrival, Bench, Gateway, Node};
 use anyhow::{Context, Result, ensure};
@@ -25,7 +25,7 @@ pub struct Subject {
     readers: Readers,
     /// Slot of the next run's first limit: each run has buckets of its own.
     next_limit: u32,
-    /// The longest time in which no frame was put.
+    /// The longest time in which a sender put no frame.
     pub held: Duration,
 }
 
@@ -97,14 +97,23 @@ impl Subject {
             }
             Ok((before?, after?))
         })?;
-        let of_each = self.senders[..first.cpus].iter().map(Bench::progress).collect::<Result<Vec<_>>>()?;
-        let progress = Progress::of(start, &of_each);
-        self.held = self.held.max(progress.longest_silence());
+        let points = self.senders[..first.cpus].iter().map(Bench::progress).collect::<Result<Vec<_>>>()?;
+        self.held = points.iter().map(longest_silence).fold(self.held, Duration::max);
         let counts = before.iter().zip(&after);
         let frames = counts.clone().map(|((_, before), (_, after))| frames_of(after) - frames_of(before));
         let offered = frames.sum::<u64>() as f64 / time.as_secs_f64();
-        let cells = run.cells.iter().zip(counts);
-        let measured = |(cell, (before, after))| measured(cell, &progress, before, after);
+        let turns = run.turns();
+        let cells = run.cells.iter().enumerate().zip(counts);
+        let measured = |((n, cell), (before, after)): ((usize, &Cell), _)| {
+            let of_keys: Vec<Vec<u64>> = (0..cell.keys())
+                .map(|key| {
+                    let places =
+                        (0..).zip(&turns).filter(|(_, turn)| **turn == (n, key)).map(|(place, _)| place);
+                    arrivals(start, &points, &places.collect::<Vec<u64>>(), turns.len() as u64)
+                })
+                .collect();
+            measured(cell, start, &of_keys, before, after)
+        };
         Ok((cells.map(measured).collect(), offered))
     }
 
@@ -141,25 +150,28 @@ fn frames_of(count: &LimitCount) -> u64 {
     count.admitted.packets + count.refused.packets
 }
 
-fn measured(cell: &Cell, progress: &Progress, before: &Reading, after: &Reading) -> Measured {
+/// `of_keys`: when the frames of each key came.
+fn measured(cell: &Cell, start: u64, of_keys: &[Vec<u64>], before: &Reading, after: &Reading) -> Measured {
     let bytes = matches!(cell.amount, Amount::Megabits(_));
     let admitted = |count: &LimitCount| if bytes { count.admitted.bytes } else { count.admitted.packets };
-    let keys = cell.keys() as f64;
     let rate = cell.rate();
-    let within = |ns: f64| keys * rate.per_second as f64 * ns / 1e9;
+    let within = |ns: f64| rate.per_second as f64 * ns / 1e9;
     let frames = (frames_of(&after.1) - frames_of(&before.1)) as f64;
-    let of_all = progress.frames([before.0, after.0]);
-    let elapsed = (after.0 - before.0) as f64;
     let time_of = |units: u64| units as f64 / rate.per_second as f64 * 1e9;
-    let mut ideal = Ideal::full(time_of(rate.burst), time_of(cell.units()), frames / of_all / keys);
-    ideal.go_on(progress, [progress.start(), before.0]);
-    let (level, missed) = (ideal.level, ideal.missed);
-    ideal.go_on(progress, [before.0, after.0]);
-    // What it held at first could be admitted too, and what it holds at last was not.
-    let lost = ideal.missed - missed;
-    let allowed = within(elapsed - lost + level - ideal.level);
-    let since_start = (after.0 - progress.start()) as f64;
-    let with_burst = within(since_start - ideal.missed + ideal.depth - ideal.level);
+    let elapsed = (after.0 - before.0) as f64;
+    let since_start = (after.0 - start) as f64;
+    let (mut allowed, mut with_burst, mut lost) = (0.0, 0.0, 0.0);
+    for arrivals in of_keys {
+        let mut ideal = Ideal::full(start, time_of(rate.burst), time_of(cell.units()));
+        let came = ideal.go_on(arrivals, before.0);
+        let then = ideal;
+        ideal.go_on(&arrivals[came..], after.0);
+        // What it held at first could be admitted too, and what it holds at last was not.
+        let missed = ideal.missed - then.missed;
+        allowed += within(elapsed - missed + then.level - ideal.level);
+        with_burst += within(since_start - ideal.missed + ideal.depth - ideal.level);
+        lost += missed / of_keys.len() as f64;
+    }
     Measured {
         steady: (admitted(&after.1) - admitted(&before.1)) as f64 / allowed,
         with_burst: Some(admitted(&after.1) as f64 / with_burst),

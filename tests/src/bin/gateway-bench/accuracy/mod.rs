@@ -69,7 +69,7 @@ pub fn run(effort: Effort) -> Result<()> {
         "          time, less what an ideal bucket could not admit of the same frames: other work holds senders,"
     );
     println!(
-        "          each notes how far it has come every millisecond, and while none comes a bucket gets full."
+        "          each notes when that was and what it put by every millisecond, and meanwhile a bucket gets full."
     );
     println!(
         "          ! is more than 1 % off there, or from a full bucket on (burst + rate x time); ~ was offered"
@@ -102,7 +102,7 @@ pub fn run(effort: Effort) -> Result<()> {
     let outside = theirs.iter().filter(|(_, measured)| measured.is_offered() && !measured.is_exact()).count();
     println!("nft: {} cells, {outside} outside 1 %", theirs.len());
     println!(
-        "all senders were held by other work for up to {:.1} ms at once; most time that a cell missed by it: {:.1} %",
+        "a sender was held by other work for up to {:.1} ms at once; most time that a cell missed by it: {:.1} %",
         subject.held.as_secs_f64() * 1e3,
         judged().map(|(_, measured)| measured.missed).fold(0.0, f64::max) * 100.0
     );
