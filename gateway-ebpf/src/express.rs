@@ -11,17 +11,17 @@ use crate::frame::Bytes;
 use crate::maps;
 use crate::memo;
 use crate::pipeline::Judged;
-use crate::pool::{self, DIRECT, Forwarding, RETURNS};
+use crate::pool::{self, DIRECT, FOLLOWING, Forwarding};
 use crate::scratch;
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_xdp_adjust_head};
 use gateway_common::abi::{Control, Interface, MemoLine, Path, Verdict};
-use gateway_common::image::{Forward, HashOver, MAX_TARGETS};
+use gateway_common::image::{Forward, HashOver, MAX_TARGETS, RouteEntry};
 use gateway_common::packet::{Packet, flags, set_address};
 use gateway_common::target::hash;
 
 /// In [`Judged::pool`]: the packet is sent by the [`Path`] of [`Judged::target`].
-pub const EXPRESS: u32 = RETURNS - 1;
+pub const EXPRESS: u32 = FOLLOWING - 1;
 
 /// What [`gateway_keep_path`] says beside the slot: the route says nothing beyond its pool.
 const ONLY: u32 = 1 << 31;
@@ -79,7 +79,18 @@ pub fn run(interface: &Interface, judged: &mut Judged) {
 #[inline(always)]
 pub fn learn(line: *mut MemoLine, judged: &Judged, forwarding: &Forwarding) {
     let is_sent = judged.verdict == Verdict::Tx as u32 || judged.verdict == Verdict::Redirect as u32;
-    if !is_sent || judged.pool == RETURNS || !is_plain(&judged.packet) || line.is_null() {
+    if !is_sent || line.is_null() {
+        return;
+    }
+    let stamp = Control::stamp_of(judged.active);
+    if judged.connection != 0 {
+        // An ICMP error that is nobody's has a connection of its own, but is looked at each time.
+        if judged.packet.flags & flags::HAS_PORTS != 0 && memo::is_news(line, stamp, judged.connection) {
+            memo::know(line, judged.connection, gateway_is_only_pool(judged.cpu) != 0);
+        }
+        return;
+    }
+    if judged.pool == FOLLOWING || !is_plain(&judged.packet) {
         return;
     }
     if forwarding.forward == Forward::Dnat as u32 || forwarding.way != DIRECT {
@@ -87,7 +98,7 @@ pub fn learn(line: *mut MemoLine, judged: &Judged, forwarding: &Forwarding) {
     }
     let learned = gateway_keep_path(judged.cpu);
     if learned != 0 {
-        memo::aim(line, Control::stamp_of(judged.active), learned, learned & ONLY != 0);
+        memo::aim(line, stamp, learned, learned & ONLY != 0);
     }
 }
 
@@ -98,6 +109,21 @@ pub fn forget(cpu: u32, slot: u32) {
         // SAFETY: a live element of PATHS, written on this CPU only.
         unsafe { (*path).stamp = 0 };
     }
+}
+
+/// Whether a route that forwards to a pool says nothing beyond that.
+#[inline(always)]
+fn is_only_pool(route: &RouteEntry) -> bool {
+    route.limits[0] | route.syn_cookies | route.dscp as u16 == 0
+}
+
+/// 1 if the route of the packet that this CPU judges says nothing beyond its pool. A global function, see
+/// [`classify::gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_is_only_pool(cpu: u32) -> u32 {
+    let Some(judged) = scratch::judged(cpu) else { return 0 };
+    classify::entry(judged, judged.route).is_some_and(is_only_pool) as u32
 }
 
 /// Writes the path that this CPU's packet goes: its target's slot, with [`ONLY`], or 0 where there is none. A
@@ -112,8 +138,7 @@ pub extern "C" fn gateway_keep_path(cpu: u32) -> u32 {
     let Some(route) = classify::entry(judged, judged.route) else { return 0 };
     // SAFETY: a live element of PATHS, written on this CPU only.
     let path = unsafe { &mut *path };
-    let only = route.limits[0] | route.syn_cookies | route.dscp as u16 == 0;
-    let learned = if only { forwarding.slot | ONLY } else { forwarding.slot };
+    let learned = if is_only_pool(route) { forwarding.slot | ONLY } else { forwarding.slot };
     let stamp = Control::stamp_of(judged.active);
     if path.stamp == stamp && path.until == hop.until {
         return learned;

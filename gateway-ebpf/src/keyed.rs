@@ -12,7 +12,7 @@ use crate::maps;
 use crate::memo::is_zero;
 use crate::pipeline::Judged;
 use aya_ebpf::Global;
-use gateway_common::abi::{Control, KEYED_COUNT, KEYED_WAYS, KeyName, KeyedEntry, Telemetry};
+use gateway_common::abi::{Control, KEYED_COUNT, KEYED_WAYS, KeyName, KeyedEntry, KeyedSet, Telemetry};
 use gateway_common::limit::{AHEAD_MAX, IDLE_SHIFT, TIME_SHIFT, key_hash, key_sets, owner_hash};
 
 /// Sets of the table, a power of two.
@@ -106,25 +106,34 @@ const NONE: u32 = u32::MAX;
 #[inline(always)]
 pub fn find(key: &Key, judged: &Judged) -> Option<Place> {
     let [first, second] = key.sets();
-    let mut index = search(first, key.tag())?;
-    if index == NONE {
-        index = search(second, key.tag())?;
+    let (mut set, mut entries) = (first, maps::KEYED.get_ptr_mut(first)?);
+    let mut way = search(entries, key.tag());
+    if way == NONE {
+        (set, entries) = (second, maps::KEYED.get_ptr_mut(second)?);
+        way = search(entries, key.tag());
     }
-    let index = judged.forgotten(index);
-    if index == NONE { None } else { at(index) }
+    let way = judged.forgotten(way);
+    if way == NONE {
+        return None;
+    }
+    let way = way % KEYED_WAYS as u32;
+    // SAFETY: the way is within the set.
+    let entry = unsafe { entries.cast::<KeyedEntry>().add(way as usize) };
+    Some(Place { index: set * KEYED_WAYS as u32 + way, entry })
 }
 
 /// Which entry of a set has the tag. Without a branch for each way: which it is is a coin toss.
 #[inline(always)]
-fn search(set: u32, tag: u64) -> Option<u32> {
+fn search(set: *mut KeyedSet, tag: u64) -> u32 {
     const { assert!(KEYED_WAYS == 4) };
-    let [a, b, c, d] = maps::KEYED.get(set)?;
+    // SAFETY: a live element of KEYED; each of its words is whole whoever writes it.
+    let [a, b, c, d] = unsafe { &*set };
     let same = |entry: &KeyedEntry| is_zero((entry.tag ^ tag) >> 16);
     let (a, b, c, d) = (same(a), same(b), same(c), same(d));
     if a | b | c | d == 0 {
-        return Some(NONE);
+        return NONE;
     }
-    Some(set * KEYED_WAYS as u32 + (b | d) + 2 * (c | d))
+    (b | d) + 2 * (c | d)
 }
 
 /// How far an entry's bucket is ahead, whatever its limit.

@@ -13,8 +13,8 @@ use crate::account::telemetry;
 use crate::maps;
 use crate::pipeline::Judged;
 use gateway_common::abi::{
-    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MEMO_UNTIL, MEMO_WAYS,
-    MemoAddresses, MemoLine, MemoSet, Telemetry, Verdict, ticks,
+    FlowAddresses, FlowRecord, MEMO_CONNECTION, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET,
+    MEMO_UNTIL, MEMO_WAYS, MemoAddresses, MemoLine, MemoSet, Telemetry, UNSET, Verdict, ticks,
 };
 use gateway_common::image::{ROUTE_EXTRA, RouteEntry};
 use gateway_common::live::FOR_EVER;
@@ -44,14 +44,17 @@ pub fn find(sets: u32, seed: u64, key: FlowKey, now: u32, judged: &Judged) -> Op
     let hash = key.hash(seed);
     let place = |hash: u32| judged.cpu * sets + (hash & (sets - 1));
     let (first, second) = (place(hash as u32), place((hash >> 32) as u32));
-    let mut state = known(first, key, &judged.packet)?;
+    let (mut set, mut index) = (maps::MEMO.get_ptr_mut(first)?, first);
+    let mut state = known(set, first, key, &judged.packet);
     if state == 0 {
-        state = elsewhere(first, second, key, now, &judged.packet)?;
+        let other = maps::MEMO.get_ptr_mut(second)?;
+        state = elsewhere((set, other), second, key, now, &judged.packet);
+        if state & SECOND != 0 {
+            (set, index) = (other, second);
+        }
     }
     let state = judged.forgotten(state);
-    let index = if state & SECOND != 0 { second } else { first };
     let way = state & (KNOWN - 1);
-    let set: *mut MemoSet = maps::MEMO.get_ptr_mut(index)?;
     // SAFETY: the way is within the set.
     let line = unsafe { set.cast::<MemoLine>().add(way as usize) };
     Some((Place { index, way, line }, state & KNOWN != 0))
@@ -59,37 +62,45 @@ pub fn find(sets: u32, seed: u64, key: FlowKey, now: u32, judged: &Judged) -> Op
 
 /// The place of a flow that is not in its first set.
 #[inline(always)]
-fn elsewhere(first: u32, second: u32, key: FlowKey, now: u32, packet: &Packet) -> Option<u32> {
-    let state = known(second, key, packet)?;
+fn elsewhere(
+    (set, other): (*mut MemoSet, *mut MemoSet),
+    second: u32,
+    key: FlowKey,
+    now: u32,
+    packet: &Packet,
+) -> u32 {
+    let state = known(other, second, key, packet);
     if state != 0 {
-        return Some(state | SECOND);
+        return state | SECOND;
     }
-    let (way, idle) = idlest(first, now)?;
-    let (other, other_idle) = idlest(second, now)?;
-    Some(if other_idle > idle { other | SECOND } else { way })
+    let (way, idle) = idlest(set, now);
+    let (other, other_idle) = idlest(other, now);
+    if other_idle > idle { other | SECOND } else { way }
 }
 
 /// Which line of a set holds the flow, with [`KNOWN`]; 0 if none. Without a branch for each, since which
 /// it is is a coin toss: then all lines are fetched at once, and nothing waits for a branch that the
 /// processor guessed wrong.
 #[inline(always)]
-fn known(index: u32, key: FlowKey, packet: &Packet) -> Option<u32> {
+fn known(set: *mut MemoSet, index: u32, key: FlowKey, packet: &Packet) -> u32 {
     const { assert!(MEMO_WAYS == 4) };
-    let [a, b, c, d] = maps::MEMO.get(index)?;
+    // SAFETY: a live element of MEMO, written on this CPU only.
+    let [a, b, c, d] = unsafe { &*set };
     let is = |line: &MemoLine| is_zero((line.key ^ key.words) | (line.key_addresses ^ key.addresses));
     let (a, b, c, d) = (is(a), is(b), is(c), is(d));
     if a | b | c | d == 0 {
-        return Some(0);
+        return 0;
     }
     let way = (b | d) + 2 * (c | d);
-    Some(if same_addresses(index, way, packet) { way | KNOWN } else { 0 })
+    if same_addresses(index, way, packet) { way | KNOWN } else { 0 }
 }
 
 /// The line of a set that could be given up, and for how many jiffies it was idle (an empty one: for more
 /// than any).
 #[inline(always)]
-fn idlest(index: u32, now: u32) -> Option<(u32, u64)> {
-    let lines = maps::MEMO.get(index)?;
+fn idlest(set: *mut MemoSet, now: u32) -> (u32, u64) {
+    // SAFETY: as above.
+    let lines = unsafe { &*set };
     let mut best = (0, 0);
     let mut way = MEMO_WAYS;
     while way > 0 {
@@ -100,7 +111,7 @@ fn idlest(index: u32, now: u32) -> Option<(u32, u64)> {
             best = (way as u32, idle);
         }
     }
-    Some(best)
+    best
 }
 
 /// 1 if the word is 0, else 0, without a branch.
@@ -241,11 +252,11 @@ pub fn decide(line: *mut MemoLine, judged: &Judged, entry: &RouteEntry, validity
         line.until = validity.now.wrapping_add(left) as u16;
         line.last = validity.jiffies;
     }
+    line.priority = entry.priority;
     line.decision = decision;
     line.route = judged.route as u16;
     line.detail = if entry.verdict == Verdict::Drop as u8 { entry.reason } else { entry.egress_slot };
     line.mark = entry.mark;
-    line.priority = entry.priority;
     line.variant = validity.variant;
     store_stamp(line, validity.stamp);
 }
@@ -262,6 +273,26 @@ pub fn aim(line: *mut MemoLine, stamp: u32, slot: u32, only: bool) {
     line.until = slot as u16;
     let kept = if only { !MEMO_EXTRA } else { !0 };
     line.decision = line.decision & kept | MEMO_TARGET;
+}
+
+/// Whether [`know`] would tell the line of this connection anything.
+#[inline(always)]
+pub fn is_news(line: *mut MemoLine, stamp: u32, connection: u32) -> bool {
+    // SAFETY: as in `decide`.
+    let line = unsafe { &*line };
+    line.stamp == stamp && line.mark == UNSET && line.skb_priority() == UNSET && line.priority != connection
+}
+
+/// Notes the connection that the flow's packets are of, for a line of which [`is_news`] is true. With `only` the route
+/// says nothing beyond its pool.
+#[inline(always)]
+pub fn know(line: *mut MemoLine, connection: u32, only: bool) {
+    // SAFETY: as in `decide`.
+    let line = unsafe { &mut *line };
+    // What a target sends may be an answer, or a packet like any other.
+    let kept = if only && line.decision & MEMO_RETURNS == 0 { !MEMO_EXTRA } else { !0 };
+    line.decision = line.decision & kept | MEMO_CONNECTION;
+    line.priority = connection;
 }
 
 #[inline(always)]

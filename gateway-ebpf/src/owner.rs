@@ -17,7 +17,7 @@ use crate::express;
 use crate::maps;
 use crate::pipeline::{Hook, Judged};
 use crate::police;
-use crate::pool::{self, RETURNS};
+use crate::pool::{self, FOLLOWING};
 use crate::scratch;
 use crate::track::{FOLLOWS, gateway_related};
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
@@ -58,7 +58,7 @@ pub fn is_error(judged: &Judged) -> bool {
         return false;
     }
     let forwards = judged.verdict == Verdict::Redirect as u32
-        && judged.pool != RETURNS
+        && judged.pool != FOLLOWING
         && judged.pool | judged.target != 0;
     forwards || judged.verdict == Verdict::Pass as u32 || judged.reason == Reason::Default as u32
 }
@@ -72,7 +72,7 @@ pub fn find<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) -> bo
         return false;
     }
     if judged.active & ACTIVE_TRACKS != 0 && gateway_related(cpu) == FOLLOWS {
-        judged.follow_back();
+        judged.follow();
         return true;
     }
     if judged.is_dropped() {

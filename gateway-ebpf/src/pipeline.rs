@@ -2,8 +2,8 @@
 
 use crate::account::{Account, telemetry};
 use crate::memo::Validity;
-use crate::pool::{Forwarding, RETURNS};
-use crate::track::{FOLLOWS, gateway_return};
+use crate::pool::{FOLLOWING, Forwarding};
+use crate::track::{FOLLOWS, gateway_return, gateway_track};
 use crate::{account, classify, event, express, fragments, keyed, maps, memo, owner, police, pool, scratch};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
@@ -13,7 +13,8 @@ use core::ptr::null_mut;
 use gateway_common::abi::{
     ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, ACTIVE_POOLS, ACTIVE_TRACKS, CONTROL_FLOWS, COUNTER_DEFAULT,
     COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, EventKind, INTERFACE_LOOPBACK, Interface,
-    MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MemoLine, STAMP_ONCE, Telemetry, UNSET, Verdict, ticks,
+    MEMO_CONNECTION, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MemoLine, STAMP_ONCE, Telemetry, UNSET, Verdict,
+    ticks,
 };
 use gateway_common::image::ROUTE_PER_LABEL;
 use gateway_common::live::FOR_EVER;
@@ -90,8 +91,9 @@ pub struct Judged {
     /// How the handshake ended that it is part of, and with which target: see [`crate::health::gateway_handshake`]; 0 if that
     /// is not known.
     pub handshake: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// The connection that it is of, its element in [`maps::TRACKED`] counted from 1: as the memo knows it at first,
+    /// then as it was found. 0 if none.
+    pub connection: u32,
     /// What the packet set off, [`EventKind`]; 0 if nothing.
     pub event_kind: u32,
     /// The limit's slot.
@@ -190,7 +192,7 @@ impl Judged {
 
     /// It goes the way of its connection, whatever routes say.
     #[inline(always)]
-    pub fn follow_back(&mut self) {
+    pub fn follow(&mut self) {
         self.verdict = Verdict::Redirect as u32;
         self.reason = 0;
         self.egress_slot = 0;
@@ -198,7 +200,7 @@ impl Judged {
         self.priority = UNSET;
         self.extra = 0;
         self.target = 0;
-        self.pool = RETURNS;
+        self.pool = FOLLOWING;
     }
 
     /// The tables pointed outside themselves.
@@ -226,8 +228,17 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     judged.open(cpu, active);
     let line = if active != 0 { judge(hook, interface, judged) } else { null_mut() };
     judged.length = hook.length(judged.packet.end);
-    if judged.returns != 0 && gateway_return(cpu) == FOLLOWS {
-        judged.follow_back();
+    if judged.returns != 0 {
+        if gateway_return(cpu) == FOLLOWS {
+            judged.follow();
+        }
+    } else if judged.connection != 0 && judged.extra == 0 {
+        // Its route says nothing beyond the pool: its connection says where it goes.
+        if H::IS_XDP && gateway_track(cpu) == FOLLOWS {
+            judged.follow();
+        } else {
+            judged.extra = MEMO_EXTRA;
+        }
     }
     if judged.target != 0 && !(H::IS_XDP && express::holds(judged, hook.segment(judged))) {
         judged.target = 0;
@@ -262,7 +273,7 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     let code = hook.act(interface, judged, forwarding);
     account.close(judged.verdict, judged.counter, judged.length);
     if judged.pool != 0 && !judged.is_dropped() {
-        if judged.pool == RETURNS && forwarding.is_to_client() {
+        if judged.pool == FOLLOWING && forwarding.is_to_client() {
             account::target_returned(cpu, forwarding.slot, judged.length);
         } else {
             let slot = if judged.target != 0 { judged.target } else { forwarding.slot };
@@ -373,9 +384,10 @@ fn route(interface: &Interface, judged: &mut Judged) -> *mut MemoLine {
     judged.extra = decided.decision & MEMO_EXTRA;
     judged.target = if decided.decision & MEMO_TARGET != 0 { decided.until as u32 } else { 0 };
     judged.returns = decided.decision & MEMO_RETURNS;
+    judged.connection = if decided.decision & MEMO_CONNECTION != 0 { decided.priority } else { 0 };
     judged.verdict = decided.verdict() as u32;
     judged.mark = decided.mark;
-    judged.priority = decided.priority;
+    judged.priority = decided.skb_priority();
     if judged.is_dropped() {
         judged.reason = decided.detail as u32;
     } else {

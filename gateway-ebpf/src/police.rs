@@ -23,6 +23,10 @@ static FIXED_CLOCK: Global<u32> = Global::new(0);
 /// How often a bucket that another CPU changed in between is tried again.
 const TRIES: u32 = 4;
 
+/// Limits that one call takes. With more the verifier would look at each way through one anew for each way through
+/// those before.
+const AT_ONCE: usize = 2;
+
 /// What a limit says of a packet.
 const WITHIN: u32 = 0;
 const OVER: u32 = 1;
@@ -48,14 +52,14 @@ pub fn run(cpu: u32) -> bool {
         left = gateway_cookies(cpu);
     }
     let mut i = 0;
-    while i < MAX_ROUTE_LIMITS && left != DONE && left != FAULT {
+    while i < MAX_ROUTE_LIMITS / AT_ONCE && left != DONE && left != FAULT {
         left = gateway_police(cpu, left);
         i += 1;
     }
     left != FAULT
 }
 
-/// Does the first of what is left for the packet that this CPU judges, and notes its DSCP and pool: what
+/// Does the first [`AT_ONCE`] of what is left for the packet that this CPU judges, and notes its DSCP and pool: what
 /// is left then. A global function, see [`classify::gateway_classify`].
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -96,25 +100,28 @@ fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> 
         }
         left = bytemuck::cast(route.limits);
     }
-    let index = left as u16;
-    if index == 0 {
-        return Some(DONE);
-    }
-    let limit = limit(judged, index)?;
-    let said = one(control, limit, judged)?;
-    let left = left >> 16;
-    if said == WITHIN {
-        return Some(left);
-    }
-    if limit.over == Exceed::Drop as u8 {
-        judged.refuse(if said == OVER_BANNED { Reason::Banned } else { Reason::Limit });
-        return Some(DONE);
-    }
-    if limit.over_mark != UNSET {
-        judged.mark = limit.over_mark;
-    }
-    if limit.over_dscp != 0 {
-        judged.dscp = limit.over_dscp as u32;
+    let mut i = 0;
+    while i < AT_ONCE {
+        let index = left as u16;
+        if index == 0 {
+            return Some(DONE);
+        }
+        let limit = limit(judged, index)?;
+        let said = one(control, limit, judged)?;
+        if said != WITHIN {
+            if limit.over == Exceed::Drop as u8 {
+                judged.refuse(if said == OVER_BANNED { Reason::Banned } else { Reason::Limit });
+                return Some(DONE);
+            }
+            if limit.over_mark != UNSET {
+                judged.mark = limit.over_mark;
+            }
+            if limit.over_dscp != 0 {
+                judged.dscp = limit.over_dscp as u32;
+            }
+        }
+        left >>= 16;
+        i += 1;
     }
     Some(left)
 }

@@ -88,8 +88,8 @@ const REFUSED: u32 = 1 << 8;
 /// The tables point outside themselves.
 pub const FAULT: u32 = REFUSED | Reason::PolicyFault as u32;
 
-/// In [`Judged::pool`]: no pool, but the return half of a tracked connection, whose [`Forwarding`] is written.
-pub const RETURNS: u32 = u32::MAX;
+/// In [`Judged::pool`]: no pool, but a tracked connection, whose [`Forwarding`] is written.
+pub const FOLLOWING: u32 = u32::MAX;
 
 /// Puts a packet to its pool: afterwards the verdict is what will become of it. One that was answered or
 /// dropped on the way has no pool any more.
@@ -106,9 +106,9 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) {
     }
     let segment = hook.segment(judged);
     let mut said =
-        if judged.pool == RETURNS { TRACKS } else { gateway_target(cpu, interface.ifindex, segment) };
+        if judged.pool == FOLLOWING { TRACKS } else { gateway_target(cpu, interface.ifindex, segment) };
     if said == TRACKS {
-        let refused = if judged.pool == RETURNS { FOLLOWS } else { connection(cpu) };
+        let refused = if judged.pool == FOLLOWING { FOLLOWS } else { connection(cpu) };
         if refused != FOLLOWS {
             judged.refuse_by(refused);
             return;

@@ -1,5 +1,6 @@
 //! The flow memo, and the flows that leave it.
 
+use super::UNSET;
 use bytemuck::{Pod, Zeroable};
 
 /// A line of the per-CPU memo: the account of one flow, and what was decided for it.
@@ -26,11 +27,11 @@ pub struct MemoLine {
     /// of a label has a time to live. With [`MEMO_TARGET`] the slot of the flow's target.
     pub until: u16,
     /// Counter slot of the route in the low 24 bits; above them [`super::Verdict`], [`MEMO_EXTRA`],
-    /// [`MEMO_UNTIL`], [`MEMO_RETURNS`], [`MEMO_TARGET`].
+    /// [`MEMO_UNTIL`], [`MEMO_RETURNS`], [`MEMO_TARGET`], [`MEMO_CONNECTION`].
     pub decision: u32,
     /// skb mark, [`super::UNSET`] if none.
     pub mark: u32,
-    /// skb priority, [`super::UNSET`] if none.
+    /// skb priority, [`super::UNSET`] if none; with [`MEMO_CONNECTION`] the flow's connection.
     pub priority: u32,
     /// Index of the route in its policy.
     pub route: u16,
@@ -61,6 +62,12 @@ impl MemoLine {
     pub const fn verdict(&self) -> u8 {
         (self.decision >> 24) as u8 & 3
     }
+    /// skb priority, [`super::UNSET`] if none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn skb_priority(&self) -> u32 {
+        if self.decision & MEMO_CONNECTION == 0 { self.priority } else { UNSET }
+    }
 }
 
 /// A stamp that is never live.
@@ -77,6 +84,11 @@ pub const MEMO_TARGET: u32 = 1 << 29;
 /// In [`MemoLine::decision`]: the sender is a target whose connections are tracked, so that the packet may be one's
 /// return half, which no route decides.
 pub const MEMO_RETURNS: u32 = 1 << 28;
+
+/// In [`MemoLine::decision`]: the flow's packets are a tracked connection's, and [`MemoLine::priority`] is its element
+/// in [`super::maps::TRACKED`], counted from 1. A connection's place may have become another's meanwhile: who follows
+/// compares its ends. Only of routes with neither mark nor priority.
+pub const MEMO_CONNECTION: u32 = 1 << 30;
 
 /// Ways of a memo set.
 pub const MEMO_WAYS: usize = 4;

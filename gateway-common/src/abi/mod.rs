@@ -17,8 +17,8 @@ mod report;
 mod track;
 
 pub use flow::{
-    FlowAddresses, FlowRecord, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MEMO_UNTIL, MEMO_WAYS,
-    MemoAddresses, MemoLine, MemoSet, STAMP_ONCE,
+    FlowAddresses, FlowRecord, MEMO_CONNECTION, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET,
+    MEMO_UNTIL, MEMO_WAYS, MemoAddresses, MemoLine, MemoSet, STAMP_ONCE,
 };
 pub use health::{HANDSHAKE_BUCKETS, HandshakeCount, HealthGroup, PENDING_SYNS, Pending, TargetHealth};
 pub use limit::{
@@ -44,7 +44,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Version of everything in this crate that is shared through maps. Pins live in a folder that
 /// carries it, and [`Control::abi`] repeats it: a daemon adopts only what it understands.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// CPUs that a machine may have: each has its own part of every counter and a scratch element.
 pub const MAX_CPUS: usize = 1024;

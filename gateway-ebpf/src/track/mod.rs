@@ -134,6 +134,18 @@ impl Ends {
     }
 }
 
+/// The element of the connection that the memo knows of the packet's flow, if it is still one and still has what
+/// `differ` compares. Its tag is read first: a place is tagged last of all.
+#[inline(always)]
+fn known(judged: &mut Judged, now: u32, differ: impl Fn(&Tracked) -> u64) -> Option<u32> {
+    let index = judged.forgotten(judged.connection.wrapping_sub(1));
+    judged.connection = 0;
+    if index == NONE || !Tag(tag(index)?.load()).is_live(now) || differ(connection(index)?) != 0 {
+        return None;
+    }
+    Some(index)
+}
+
 /// The element of a client's packet, whether its time has come or not.
 #[inline(always)]
 fn find(ends: &Ends, hash: u64, judged: &Judged) -> Option<u32> {
@@ -261,14 +273,16 @@ pub extern "C" fn gateway_track(cpu: u32) -> u32 {
 
 #[inline(always)]
 fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) -> Option<u32> {
-    let packet = &judged.packet;
-    let ends = Ends::of(packet);
-    let hash = ends.hash(control.limit_seed);
-    let index = find(&ends, hash, judged)?;
+    let ends = Ends::of(&judged.packet);
+    let (now_ns, now) = clock(control);
+    let index = match known(judged, now, |found| ends.differ(found)) {
+        Some(index) => index,
+        None => find(&ends, ends.hash(control.limit_seed), judged)?,
+    };
+    let index = judged.forgotten(index);
     if index == NONE {
         return Some(UNKNOWN);
     }
-    let (now_ns, now) = clock(control);
     let (found, word) = (connection(index)?, tag(index)?);
     let old = Tag(word.load());
     if !old.is_live(now) {
@@ -276,14 +290,16 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
     }
     let state = state_of(found.slot)?;
     let ended = !state.honours(found.target, found.target_port, found.protocol, now_ns);
-    let anew = begins_anew(old.state(), packet.protocol, packet.tcp_flags);
+    let anew = begins_anew(old.state(), judged.packet.protocol, judged.packet.tcp_flags);
     if ended || anew || health::leaves(state, found, old, judged) {
         // Over: its place is found again by its hash.
+        let hash = ends.hash(control.limit_seed);
         if word.replace(old.0, Tag::new(hash, phase::CLOSING, now).0) {
             health::ends_unseen(state, found.slot as u32, old);
         }
         return Some(UNKNOWN);
     }
+    judged.connection = index.wrapping_add(1);
     let phases = follow(index, Direction::Forward, now, judged)?;
     health::client_sent(control, state, found, phases, judged);
     translate(found, Direction::Forward, forwarding);
@@ -307,17 +323,22 @@ fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding)
         return Some(UNKNOWN);
     }
     let ends = Ends::of(&judged.packet);
-    let index = find_return(&ends, ends.hash(!control.limit_seed), judged)?;
+    let (now_ns, now) = clock(control);
+    let index = match known(judged, now, |found| ends.differ_return(found)) {
+        Some(index) => index,
+        None => find_return(&ends, ends.hash(!control.limit_seed), judged)?,
+    };
+    let index = judged.forgotten(index);
     if index == NONE {
         return Some(UNKNOWN);
     }
-    let (now_ns, now) = clock(control);
     let (found, word) = (connection(index)?, tag(index)?);
     let live = Tag(word.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
     let state = state_of(found.slot)?;
     if !live || !state.honours(found.target, found.target_port, found.protocol, now_ns) {
         return Some(UNKNOWN);
     }
+    judged.connection = index.wrapping_add(1);
     let phases = follow(index, Direction::Return, now, judged)?;
     health::target_sent(control, state, found, phases, judged);
     translate(found, Direction::Return, forwarding);

@@ -154,7 +154,7 @@ pub extern "C" fn gateway_begin(cpu: u32, index: u32) -> u32 {
 }
 
 #[inline(always)]
-fn begin(control: &Control, index: u32, judged: &Judged, forwarding: &mut Forwarding) -> Option<u32> {
+fn begin(control: &Control, index: u32, judged: &mut Judged, forwarding: &mut Forwarding) -> Option<u32> {
     let (_, now) = clock(control);
     let (made, packet) = (connection(index)?, &judged.packet);
     let hash = made.hash(control.limit_seed);
@@ -165,6 +165,7 @@ fn begin(control: &Control, index: u32, judged: &Judged, forwarding: &mut Forwar
     account::target_opened(judged.cpu, made.slot as u32);
     translate(made, Direction::Forward, forwarding);
     follow(index, Direction::Forward, now, judged)?;
+    judged.connection = index.wrapping_add(1);
     Some(if pool::entry(judged)?.affinity == 0 { CONNECTION } else { AFFINITY })
 }
 

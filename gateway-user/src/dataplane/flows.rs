@@ -100,7 +100,7 @@ impl FlowAccount {
             counter: line.counter(),
             stamp: line.stamp,
             mark: line.mark,
-            priority: line.priority,
+            priority: line.skb_priority(),
             egress_slot: if dropped { 0 } else { line.detail },
         })
     }

@@ -24,6 +24,9 @@ const EJECTED: usize = offset_of!(HealthGroup, ejected);
 /// `most` and `panic`.
 const BOUNDS: usize = offset_of!(HealthGroup, most);
 
+/// How often open circuits are counted while the kernel changes them.
+const COUNTS: u32 = 16;
+
 /// A circuit before and after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed {
@@ -148,6 +151,18 @@ impl Dataplane {
                 whole &= health.targets.store_u64(slot, CIRCUIT, 0);
             }
         }
+        if !(0..COUNTS).any(|_| self.count_ejected(terms)) {
+            tracing::warn!(
+                "circuits change faster than those that are open can be counted; counted again with the next policy"
+            );
+        }
+        stored(maps::TARGET_HEALTH, whole)
+    }
+
+    /// Sets right how many circuits each group has open. False where the kernel has opened or closed one meanwhile: its
+    /// word stands then.
+    fn count_ejected(&self, terms: &[(u32, TargetHealth)]) -> bool {
+        let health = &self.readers.0.health;
         let group = |slot| health.groups.load(slot).unwrap_or_default();
         let before: Vec<u64> = (0..MAX_TARGETS as u32).map(|slot| group(slot).ejected).collect();
         let mut ejected: BTreeMap<u32, u64> = BTreeMap::new();
@@ -155,15 +170,14 @@ impl Dataplane {
             let circuit = Circuit(health.targets.load(*slot).unwrap_or_default().circuit);
             *ejected.entry(terms.group).or_default() += u64::from(circuit.is_ejected());
         }
-        for slot in 0..MAX_TARGETS as u32 {
+        let mut settled = true;
+        for (slot, before) in (0..).zip(before) {
             let count = ejected.get(&slot).copied().unwrap_or(0);
-            let before = before[slot as usize];
             if before != count {
-                // Where the kernel has opened or closed one meanwhile its word stands, until the next time.
                 let right = |now| (now == before).then_some(count);
-                let _ = health.groups.fetch_update_u64(slot, EJECTED, right);
+                settled &= health.groups.fetch_update_u64(slot, EJECTED, right);
             }
         }
-        stored(maps::TARGET_HEALTH, whole)
+        settled
     }
 }

@@ -170,12 +170,23 @@ pub fn run(effort: Effort) -> Result<()> {
         "connect: a client connects, waits for the server's first byte, and closes: {CONNECTIONS} times, one"
     );
     println!(
-        "         after the other, over {} and {} with two CPUs for all\n",
+        "         after the other, over {} and {}. With two CPUs it counts most whether whoever is woken",
         INTERFACES[0].0, INTERFACES[1].0
     );
-    println!("{:<38}{:>11}{:>9}{:>11}{:>16}", "", "median us", "", "p99 us", "connections/s");
-    crate::pin(&[0, 1])?;
+    println!("         sleeps on the other one, with one what is done on the way\n");
     let site = Site::new()?;
+    for cpus in [&[0, 1][..], &[0]] {
+        crate::pin(cpus)?;
+        let title = format!("CPUs for all: {}", cpus.len());
+        println!("{title:<38}{:>11}{:>9}{:>11}{:>16}", "median us", "", "p99 us", "connections/s");
+        measure(&site)?;
+        println!();
+    }
+    Ok(())
+}
+
+/// By all ways, on the CPUs that the caller is pinned to.
+fn measure(site: &Site) -> Result<()> {
     let end = &AtomicBool::new(false);
     std::thread::scope(|scope| {
         let listener = site.server.run(|| TcpListener::bind(("0.0.0.0", PORT)).context("the server"))?;
@@ -189,9 +200,7 @@ pub fn run(effort: Effort) -> Result<()> {
         end.store(true, Ordering::Relaxed);
         let served = server.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         shown.and(served)
-    })?;
-    println!();
-    Ok(())
+    })
 }
 
 /// One byte for each who comes.
