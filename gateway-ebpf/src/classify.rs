@@ -135,7 +135,12 @@ pub extern "C" fn gateway_is_target(cpu: u32) -> u32 {
 /// A route's entry.
 #[inline(always)]
 pub fn entry(judged: &Judged, route: u32) -> Option<&'static RouteEntry> {
-    let header = header(Control::header_of(judged.active))?;
+    entry_of(judged, header(Control::header_of(judged.active))?, route)
+}
+
+/// A route's entry, of the live policy with this header.
+#[inline(always)]
+pub fn entry_of(judged: &Judged, header: &HeaderHot, route: u32) -> Option<&'static RouteEntry> {
     classify::route_entry(&PolicyArena(judged), header, route).map(|entry| {
         let entry: *const RouteEntry = entry;
         // SAFETY: an element of a map outlives the program that reads it.

@@ -194,10 +194,13 @@ impl Judged {
     #[inline(always)]
     pub fn follow(&mut self) {
         self.verdict = Verdict::Redirect as u32;
-        self.reason = 0;
-        self.egress_slot = 0;
-        self.mark = UNSET;
-        self.priority = UNSET;
+        // SAFETY: words of what `self` borrows; volatile, or the compiler zeroes all four by a loop over bytes.
+        unsafe {
+            core::ptr::write_volatile(&raw mut self.reason, 0);
+            core::ptr::write_volatile(&raw mut self.egress_slot, 0);
+            core::ptr::write_volatile(&raw mut self.mark, UNSET);
+            core::ptr::write_volatile(&raw mut self.priority, UNSET);
+        }
         self.extra = 0;
         self.target = 0;
         self.pool = FOLLOWING;

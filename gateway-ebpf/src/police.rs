@@ -9,7 +9,7 @@ use crate::{account, classify, connections, cookies, maps};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use gateway_common::abi::{BANNED, Bucket, Control, EventKind, KEYED_COUNT, Telemetry, UNSET};
-use gateway_common::image::{LimitEntry, MAX_LIMITS, MAX_ROUTE_LIMITS, prefix_of};
+use gateway_common::image::{HeaderHot, LimitEntry, MAX_LIMITS, MAX_ROUTE_LIMITS, prefix_of};
 use gateway_common::limit::{
     ALERT_EVERY_NS, Exceed, Scope, UNITS_MAX, Unit, ahead, owner_hash, price, take, time,
 };
@@ -22,10 +22,6 @@ static FIXED_CLOCK: Global<u32> = Global::new(0);
 
 /// How often a bucket that another CPU changed in between is tried again.
 const TRIES: u32 = 4;
-
-/// Limits that one call takes. With more the verifier would look at each way through one anew for each way through
-/// those before.
-const AT_ONCE: usize = 2;
 
 /// What a limit says of a packet.
 const WITHIN: u32 = 0;
@@ -52,14 +48,14 @@ pub fn run(cpu: u32) -> bool {
         left = gateway_cookies(cpu);
     }
     let mut i = 0;
-    while i < MAX_ROUTE_LIMITS / AT_ONCE && left != DONE && left != FAULT {
+    while i < MAX_ROUTE_LIMITS && left != DONE && left != FAULT {
         left = gateway_police(cpu, left);
         i += 1;
     }
     left != FAULT
 }
 
-/// Does the first [`AT_ONCE`] of what is left for the packet that this CPU judges, and notes its DSCP and pool: what
+/// Does the first of what is left for the packet that this CPU judges, and notes its DSCP and pool: what
 /// is left then. A global function, see [`classify::gateway_classify`].
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -83,15 +79,17 @@ pub extern "C" fn gateway_cookies(cpu: u32) -> u64 {
 
 #[inline(always)]
 fn cookies(control: &Control, judged: &mut Judged) -> Option<u64> {
-    let route = classify::entry(judged, judged.route)?;
-    let ends = cookies::ask(control, limit(judged, route.syn_cookies)?, judged)?;
+    let header = classify::header(Control::header_of(judged.active))?;
+    let route = classify::entry_of(judged, header, judged.route)?;
+    let ends = cookies::ask(control, limit(header, route.syn_cookies)?, judged)?;
     Some(if ends { DONE } else { LIMITS })
 }
 
 #[inline(always)]
 fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> {
+    let header = classify::header(Control::header_of(judged.active))?;
     if left >= LIMITS {
-        let route = classify::entry(judged, judged.route)?;
+        let route = classify::entry_of(judged, header, judged.route)?;
         judged.dscp = route.dscp as u32;
         judged.pool = route.pool as u32;
         judged.proxy = route.proxy_port as u32;
@@ -100,36 +98,32 @@ fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> 
         }
         left = bytemuck::cast(route.limits);
     }
-    let mut i = 0;
-    while i < AT_ONCE {
-        let index = left as u16;
-        if index == 0 {
-            return Some(DONE);
-        }
-        let limit = limit(judged, index)?;
-        let said = one(control, limit, judged)?;
-        if said != WITHIN {
-            if limit.over == Exceed::Drop as u8 {
-                judged.refuse(if said == OVER_BANNED { Reason::Banned } else { Reason::Limit });
-                return Some(DONE);
-            }
-            if limit.over_mark != UNSET {
-                judged.mark = limit.over_mark;
-            }
-            if limit.over_dscp != 0 {
-                judged.dscp = limit.over_dscp as u32;
-            }
-        }
-        left >>= 16;
-        i += 1;
+    let index = left as u16;
+    if index == 0 {
+        return Some(DONE);
+    }
+    let limit = limit(header, index)?;
+    let said = one(control, limit, judged)?;
+    let left = left >> 16;
+    if said == WITHIN {
+        return Some(left);
+    }
+    if limit.over == Exceed::Drop as u8 {
+        judged.refuse(if said == OVER_BANNED { Reason::Banned } else { Reason::Limit });
+        return Some(DONE);
+    }
+    if limit.over_mark != UNSET {
+        judged.mark = limit.over_mark;
+    }
+    if limit.over_dscp != 0 {
+        judged.dscp = limit.over_dscp as u32;
     }
     Some(left)
 }
 
 /// A limit of the policy.
 #[inline(always)]
-fn limit(judged: &Judged, index: u16) -> Option<&'static LimitEntry> {
-    let header = classify::header(Control::header_of(judged.active))?;
+fn limit(header: &HeaderHot, index: u16) -> Option<&'static LimitEntry> {
     maps::ARENA.get(header.limits.wrapping_add(index as u32)).map(bytemuck::cast_ref)
 }
 

@@ -134,16 +134,26 @@ impl Ends {
     }
 }
 
-/// The element of the connection that the memo knows of the packet's flow, if it is still one and still has what
-/// `differ` compares. Its tag is read first: a place is tagged last of all.
+/// A connection, by its element, with its tag.
+type Place = (u32, &'static mut Tracked, Word);
+
+/// The place of this element.
 #[inline(always)]
-fn known(judged: &mut Judged, now: u32, differ: impl Fn(&Tracked) -> u64) -> Option<u32> {
+fn place(index: u32) -> Option<Place> {
+    Some((index, connection(index)?, tag(index)?))
+}
+
+/// The connection that the memo knows of the packet's flow, if it is still one and still has what `differ` compares.
+/// Its tag is read first: a place is tagged last of all.
+#[inline(always)]
+fn known(judged: &mut Judged, now: u32, differ: impl Fn(&Tracked) -> u64) -> Option<Place> {
     let index = judged.forgotten(judged.connection.wrapping_sub(1));
     judged.connection = 0;
-    if index == NONE || !Tag(tag(index)?.load()).is_live(now) || differ(connection(index)?) != 0 {
+    let (_, found, word) = place(index)?;
+    if !Tag(word.load()).is_live(now) || differ(found) != 0 {
         return None;
     }
-    Some(index)
+    Some((index, found, word))
 }
 
 /// The element of a client's packet, whether its time has come or not.
@@ -202,9 +212,7 @@ fn takes(state: &TargetState, found: &Tracked, now_ns: u64) -> bool {
 
 /// Follows the connection's state by one packet, and counts it: the phases before and after.
 #[inline(always)]
-fn follow(index: u32, direction: Direction, now: u32, judged: &Judged) -> Option<(u8, u8)> {
-    let found = connection(index)?;
-    let word = tag(index)?;
+fn follow(found: &mut Tracked, word: Word, direction: Direction, now: u32, judged: &Judged) -> (u8, u8) {
     let packet = &judged.packet;
     let mut tries = 0;
     let mut phases = (phase::CLAIMED, phase::CLAIMED);
@@ -227,7 +235,7 @@ fn follow(index: u32, direction: Direction, now: u32, judged: &Judged) -> Option
         Word::new(packets).add(1);
         Word::new(bytes).add(judged.length as u64);
     }
-    Some(phases)
+    phases
 }
 
 /// Where a packet of a known connection goes.
@@ -275,15 +283,11 @@ pub extern "C" fn gateway_track(cpu: u32) -> u32 {
 fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) -> Option<u32> {
     let ends = Ends::of(&judged.packet);
     let (now_ns, now) = clock(control);
-    let index = match known(judged, now, |found| ends.differ(found)) {
-        Some(index) => index,
-        None => find(&ends, ends.hash(control.limit_seed), judged)?,
+    let (index, found, word) = match known(judged, now, |found| ends.differ(found)) {
+        Some(place) => place,
+        // Of no element there is no place.
+        None => place(find(&ends, ends.hash(control.limit_seed), judged)?)?,
     };
-    let index = judged.forgotten(index);
-    if index == NONE {
-        return Some(UNKNOWN);
-    }
-    let (found, word) = (connection(index)?, tag(index)?);
     let old = Tag(word.load());
     if !old.is_live(now) {
         return Some(UNKNOWN);
@@ -300,7 +304,7 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
         return Some(UNKNOWN);
     }
     judged.connection = index.wrapping_add(1);
-    let phases = follow(index, Direction::Forward, now, judged)?;
+    let phases = follow(found, word, Direction::Forward, now, judged);
     health::client_sent(control, state, found, phases, judged);
     translate(found, Direction::Forward, forwarding);
     Some(FOLLOWS)
@@ -324,22 +328,17 @@ fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding)
     }
     let ends = Ends::of(&judged.packet);
     let (now_ns, now) = clock(control);
-    let index = match known(judged, now, |found| ends.differ_return(found)) {
-        Some(index) => index,
-        None => find_return(&ends, ends.hash(!control.limit_seed), judged)?,
+    let (index, found, word) = match known(judged, now, |found| ends.differ_return(found)) {
+        Some(place) => place,
+        None => place(find_return(&ends, ends.hash(!control.limit_seed), judged)?)?,
     };
-    let index = judged.forgotten(index);
-    if index == NONE {
-        return Some(UNKNOWN);
-    }
-    let (found, word) = (connection(index)?, tag(index)?);
     let live = Tag(word.load()).is_live(now) && found.protocol != TRACKED_AFFINITY;
     let state = state_of(found.slot)?;
     if !live || !state.honours(found.target, found.target_port, found.protocol, now_ns) {
         return Some(UNKNOWN);
     }
     judged.connection = index.wrapping_add(1);
-    let phases = follow(index, Direction::Return, now, judged)?;
+    let phases = follow(found, word, Direction::Return, now, judged);
     health::target_sent(control, state, found, phases, judged);
     translate(found, Direction::Return, forwarding);
     judged.counter = found.counter;
