@@ -132,16 +132,29 @@ pub extern "C" fn gateway_is_target(cpu: u32) -> u32 {
     lookup(&PolicyArena(judged), more.target_sources, &key).is_some() as u32
 }
 
+/// Has the judged packet know where the live policy's routes and limits lie. Of all that is read of a header it is what
+/// every packet with a limit needs, so it is kept until the policy changes.
+#[inline(always)]
+pub fn locate(judged: &mut Judged) -> Option<()> {
+    if judged.located != judged.active {
+        let header = header(Control::header_of(judged.active))?;
+        judged.routes = header.routes;
+        judged.limits = header.limits;
+        judged.located = judged.active;
+    }
+    Some(())
+}
+
 /// A route's entry.
 #[inline(always)]
 pub fn entry(judged: &Judged, route: u32) -> Option<&'static RouteEntry> {
-    entry_of(judged, header(Control::header_of(judged.active))?, route)
+    entry_at(judged, header(Control::header_of(judged.active))?.routes, route)
 }
 
-/// A route's entry, of the live policy with this header.
+/// A route's entry, where routes lie from `routes` on.
 #[inline(always)]
-pub fn entry_of(judged: &Judged, header: &HeaderHot, route: u32) -> Option<&'static RouteEntry> {
-    classify::route_entry(&PolicyArena(judged), header, route).map(|entry| {
+pub fn entry_at(judged: &Judged, routes: u32, route: u32) -> Option<&'static RouteEntry> {
+    classify::route_entry(&PolicyArena(judged), routes, route).map(|entry| {
         let entry: *const RouteEntry = entry;
         // SAFETY: an element of a map outlives the program that reads it.
         unsafe { &*entry }

@@ -126,6 +126,12 @@ pub struct Judged {
     pub until: u32,
     /// When this CPU's bucket of ICMP errors is full again; kept between packets.
     pub errors_full_at: u64,
+    /// The [`Judged::active`] of which the next two are: see [`classify::locate`]; kept between packets.
+    pub located: u64,
+    /// As [`gateway_common::image::HeaderHot::routes`].
+    pub routes: u32,
+    /// As [`gateway_common::image::HeaderHot::limits`].
+    pub limits: u32,
 }
 
 /// Words of [`Judged`] that are cleared for each packet.
@@ -133,7 +139,7 @@ const CLEARED: usize = 19;
 
 const _: () = {
     assert!(offset_of!(Judged, route) == CLEARED * 8);
-    assert!(size_of::<Judged>() == 272);
+    assert!(size_of::<Judged>() == 288);
 };
 
 impl Judged {
@@ -251,7 +257,7 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
         if active & ACTIVE_PER_SOURCE != 0 {
             keyed::expect(control, judged);
         }
-        if !police::run(cpu) {
+        if !police::run(cpu, police::now_ns(control, false)) {
             judged.fault();
         }
     }

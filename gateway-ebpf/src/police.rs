@@ -9,7 +9,7 @@ use crate::{account, classify, connections, cookies, maps};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use gateway_common::abi::{BANNED, Bucket, Control, EventKind, KEYED_COUNT, Telemetry, UNSET};
-use gateway_common::image::{HeaderHot, LimitEntry, MAX_LIMITS, MAX_ROUTE_LIMITS, prefix_of};
+use gateway_common::image::{LimitEntry, MAX_LIMITS, MAX_ROUTE_LIMITS, prefix_of};
 use gateway_common::limit::{
     ALERT_EVERY_NS, Exceed, Scope, UNITS_MAX, Unit, ahead, owner_hash, price, take, time,
 };
@@ -39,17 +39,17 @@ const COOKIES: u64 = u64::MAX - 2;
 /// The limits of the route.
 const LIMITS: u64 = u64::MAX - 3;
 
-/// Does what the route's entry says beyond the memo's line. False only where the tables point outside
-/// themselves.
+/// Does what the route's entry says beyond the memo's line; `now_ns` is the time, late by less than a jiffy. False only
+/// where the tables point outside themselves.
 #[inline(always)]
-pub fn run(cpu: u32) -> bool {
-    let mut left = gateway_police(cpu, ALL);
+pub fn run(cpu: u32, now_ns: u64) -> bool {
+    let mut left = gateway_police(cpu, ALL, now_ns);
     if left == COOKIES {
         left = gateway_cookies(cpu);
     }
     let mut i = 0;
     while i < MAX_ROUTE_LIMITS && left != DONE && left != FAULT {
-        left = gateway_police(cpu, left);
+        left = gateway_police(cpu, left, now_ns);
         i += 1;
     }
     left != FAULT
@@ -59,11 +59,9 @@ pub fn run(cpu: u32) -> bool {
 /// is left then. A global function, see [`classify::gateway_classify`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn gateway_police(cpu: u32, left: u64) -> u64 {
-    let (Some(control), Some(judged)) = (maps::CONTROL.get(0), scratch::judged(cpu)) else {
-        return FAULT;
-    };
-    police(control, left, judged).unwrap_or(FAULT)
+pub extern "C" fn gateway_police(cpu: u32, left: u64, now_ns: u64) -> u64 {
+    let Some(judged) = scratch::judged(cpu) else { return FAULT };
+    police(left, now_ns, judged).unwrap_or(FAULT)
 }
 
 /// Asks for a SYN cookie, or looks at the one that the packet which this CPU judges may carry: what is
@@ -79,17 +77,17 @@ pub extern "C" fn gateway_cookies(cpu: u32) -> u64 {
 
 #[inline(always)]
 fn cookies(control: &Control, judged: &mut Judged) -> Option<u64> {
-    let header = classify::header(Control::header_of(judged.active))?;
-    let route = classify::entry_of(judged, header, judged.route)?;
-    let ends = cookies::ask(control, limit(header, route.syn_cookies)?, judged)?;
+    classify::locate(judged)?;
+    let route = classify::entry_at(judged, judged.routes, judged.route)?;
+    let ends = cookies::ask(control, limit(judged, route.syn_cookies)?, judged)?;
     Some(if ends { DONE } else { LIMITS })
 }
 
 #[inline(always)]
-fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> {
-    let header = classify::header(Control::header_of(judged.active))?;
+fn police(mut left: u64, now_ns: u64, judged: &mut Judged) -> Option<u64> {
+    classify::locate(judged)?;
     if left >= LIMITS {
-        let route = classify::entry_of(judged, header, judged.route)?;
+        let route = classify::entry_at(judged, judged.routes, judged.route)?;
         judged.dscp = route.dscp as u32;
         judged.pool = route.pool as u32;
         judged.proxy = route.proxy_port as u32;
@@ -102,8 +100,8 @@ fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> 
     if index == 0 {
         return Some(DONE);
     }
-    let limit = limit(header, index)?;
-    let said = one(control, limit, judged)?;
+    let limit = limit(judged, index)?;
+    let said = one(limit, now_ns, judged)?;
     let left = left >> 16;
     if said == WITHIN {
         return Some(left);
@@ -123,8 +121,8 @@ fn police(control: &Control, mut left: u64, judged: &mut Judged) -> Option<u64> 
 
 /// A limit of the policy.
 #[inline(always)]
-fn limit(header: &HeaderHot, index: u16) -> Option<&'static LimitEntry> {
-    maps::ARENA.get(header.limits.wrapping_add(index as u32)).map(bytemuck::cast_ref)
+fn limit(judged: &Judged, index: u16) -> Option<&'static LimitEntry> {
+    maps::ARENA.get(judged.limits.wrapping_add(index as u32)).map(bytemuck::cast_ref)
 }
 
 /// The bucket of a limit that is not by key, and of every limit's alerts.
@@ -169,19 +167,20 @@ pub fn opens(packet: &Packet, new_flow: bool) -> bool {
 
 /// The key of a packet at a limit by key.
 #[inline(always)]
-fn key(control: &Control, limit: &LimitEntry, judged: &Judged) -> Option<Key> {
-    let (packet, seed) = (&judged.packet, control.limit_seed);
+fn key(limit: &LimitEntry, judged: &Judged) -> Option<Key> {
+    let packet = &judged.packet;
+    let family = packet.family as u32;
+    let (length, whole) = if family == 6 { (limit.ipv6_length, 128) } else { (limit.ipv4_length, 32) };
+    if limit.scope == Scope::Source as u8 && length == whole {
+        return Some(Key::new(judged.owner, limit.slot, family, packet.source));
+    }
+    let seed = maps::CONTROL.get(0)?.limit_seed;
     if limit.scope == Scope::Label as u8 {
         let class = judged.label_class;
         let more = classify::more(Control::header_of(judged.active))?;
         let line = maps::ARENA.get(more.label_keys.wrapping_add(class >> 3))?;
         let words = [line.0[class as usize & 7], 0];
         return Some(Key::new(owner_hash(seed, 0, words), limit.slot, 0, words));
-    }
-    let family = packet.family as u32;
-    let (length, whole) = if family == 6 { (limit.ipv6_length, 128) } else { (limit.ipv4_length, 32) };
-    if limit.scope == Scope::Source as u8 && length == whole {
-        return Some(Key::new(judged.owner, limit.slot, family, packet.source));
     }
     let address = if limit.scope == Scope::Source as u8 { packet.source } else { packet.destination };
     let words = prefix_of(address, judged.forgotten(length as u32));
@@ -190,7 +189,7 @@ fn key(control: &Control, limit: &LimitEntry, judged: &Judged) -> Option<Key> {
 
 /// Puts a packet to a limit, and counts it there.
 #[inline(always)]
-fn one(control: &Control, limit: &LimitEntry, judged: &mut Judged) -> Option<u32> {
+fn one(limit: &LimitEntry, now_ns: u64, judged: &mut Judged) -> Option<u32> {
     let units = if limit.unit == Unit::Packets as u8 {
         1
     } else if limit.unit == Unit::Bytes as u8 {
@@ -204,12 +203,12 @@ fn one(control: &Control, limit: &LimitEntry, judged: &mut Judged) -> Option<u32
     if units == 0 && limit.ban_after == 0 {
         return Some(WITHIN);
     }
-    let now_ns = now_ns(control, limit.precise != 0);
+    let now_ns = if limit.precise != 0 { self::now_ns(maps::CONTROL.get(0)?, true) } else { now_ns };
     let now = time(now_ns);
     let is_keyed = limit.scope != Scope::All as u8;
-    let key = if is_keyed { key(control, limit, judged)? } else { Key::NOBODY };
+    let key = if is_keyed { key(limit, judged)? } else { Key::NOBODY };
     let said = if limit.unit == Unit::OpenConnections as u8 {
-        connections::count(control, limit, &key, now_ns, judged)?
+        connections::count(maps::CONTROL.get(0)?, limit, &key, now_ns, judged)?
     } else if !is_keyed {
         let bucket = bucket(limit.slot)?;
         // SAFETY: a field of an element of BUCKETS.

@@ -254,14 +254,10 @@ pub fn route<A: Arena + ?Sized>(arena: &A, place: &Place<'_>, packet: &Packet, l
     Some(best)
 }
 
-/// A route's entry.
+/// A route's entry; `routes` is as in [`HeaderHot::routes`].
 #[inline(always)]
-pub fn route_entry<'a, A: Arena + ?Sized>(
-    arena: &'a A,
-    header: &HeaderHot,
-    route: u32,
-) -> Option<&'a RouteEntry> {
-    let line = arena.line(header.routes.wrapping_add(route >> 1))?;
+pub fn route_entry<A: Arena + ?Sized>(arena: &A, routes: u32, route: u32) -> Option<&RouteEntry> {
+    let line = arena.line(routes.wrapping_add(route >> 1))?;
     let entries: &[RouteEntry; 2] = bytemuck::cast_ref(line);
     Some(&entries[route as usize & 1])
 }

@@ -111,7 +111,7 @@ impl Placed {
         variant(&self.arena[..], BASE, packet).unwrap()
     }
     pub(super) fn entry(&self, route: u32) -> &RouteEntry {
-        route_entry(&self.arena[..], &self.hot, route).unwrap()
+        route_entry(&self.arena[..], self.hot.routes, route).unwrap()
     }
     /// A line of the header.
     pub(super) fn header<T: bytemuck::AnyBitPattern>(&self, line: u32) -> T {
