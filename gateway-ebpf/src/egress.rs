@@ -5,7 +5,6 @@ use crate::act::SkbFrame;
 use crate::classify::gateway_is_target;
 use crate::health::gateway_handshake;
 use crate::pipeline::Hook;
-use crate::pool;
 use crate::scratch;
 use crate::track::{FOLLOWS, gateway_return};
 use crate::translate::gateway_translate_tc;
