@@ -2,8 +2,9 @@
 //! [`maps::PATHS`] holds all that they are sent with.
 //!
 //! It is for what most packets are. What is not like that (a SYN, a fragment, a packet without hops or too long
-//! for the way; a way that is to be asked for again; a new policy; a pool that translates) goes the whole way in
-//! [`crate::pool`], which alone decides, and of which this is the memory.
+//! for the way; a way that is to be asked for again; a new policy) goes the whole way in [`crate::pool`], which alone
+//! decides, and of which this is the memory. Of a pool that translates only the connection is kept in mind, in the
+//! memo's line: what becomes of its packets is asked of that each time.
 
 use crate::classify;
 use crate::forward::{ETHERNET, Outer, count_down, put_ethernet, tells_flows};
