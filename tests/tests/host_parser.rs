@@ -3,7 +3,7 @@
 
 use anyhow::ensure;
 use gateway_common::packet::{Packet, flags, ipv4_address};
-use gateway_common::parse::{Carries, address, checksum, parse};
+use gateway_common::parse::{Carries, address, checksum, parse, plain};
 use gateway_common::reason::Reason;
 use gateway_tests::generate::frame;
 use gateway_tests::golden::rows;
@@ -99,6 +99,21 @@ fn compare(frame: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether the short parser takes a frame; of those that it takes it says what the other one says.
+fn is_plain(frame: &[u8]) -> anyhow::Result<bool> {
+    let (mut short, mut whole) = (Packet::default(), Packet::default());
+    if !plain(frame, &mut short) {
+        return Ok(false);
+    }
+    let got = parse(frame, &mut whole);
+    ensure!(
+        got == Ok(Carries::Ip) && short == whole,
+        "{got:?} {whole:?}\nas plain {short:?}\n{}",
+        describe(frame)
+    );
+    Ok(true)
+}
+
 #[test]
 fn every_golden_frame_cut_at_every_length() -> anyhow::Result<()> {
     let mut count = 0u64;
@@ -106,6 +121,7 @@ fn every_golden_frame_cut_at_every_length() -> anyhow::Result<()> {
         // Long ones differ in nothing but their payload.
         for length in 0..=row.frame.len().min(256) {
             compare(&row.frame[..length])?;
+            is_plain(&row.frame[..length])?;
             count += 1;
         }
         compare(&row.frame)?;
@@ -119,9 +135,14 @@ fn random_frames() -> anyhow::Result<()> {
     let seed = seed();
     report("host_parser", "seed", format!("{seed:#x}"));
     let mut random = Random::new(seed);
+    let mut plain = 0;
     for _ in 0..RANDOM_FRAMES {
-        compare(&frame(&mut random))?;
+        let frame = frame(&mut random);
+        compare(&frame)?;
+        plain += usize::from(is_plain(&frame)?);
     }
+    ensure!(plain > RANDOM_FRAMES / 20 && plain < RANDOM_FRAMES, "{plain} of {RANDOM_FRAMES} are plain");
     report("host_parser", "host_frames_random", RANDOM_FRAMES);
+    report("host_parser", "host_frames_plain", plain);
     Ok(())
 }

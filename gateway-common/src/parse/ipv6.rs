@@ -28,6 +28,20 @@ pub(super) fn parse<F: Frame + ?Sized>(
     offset: u32,
     packet: &mut Packet,
 ) -> Result<Transport, Reason> {
+    let Transport { offset: start, length, .. } = fixed(frame, offset, packet)?;
+    if is_extension(packet.protocol) {
+        return extensions(frame, start, length, packet);
+    }
+    Ok(Transport { offset: start, length, fragment_offset: 0 })
+}
+
+/// The fixed header, and what is behind it.
+#[inline(always)]
+pub(super) fn fixed<F: Frame + ?Sized>(
+    frame: &F,
+    offset: u32,
+    packet: &mut Packet,
+) -> Result<Transport, Reason> {
     let ip = frame.header::<40>(offset).ok_or(Reason::Ipv6Truncated)?;
     packet.family = 6;
     if ip.byte::<0>() >> 4 != 6 {
@@ -44,9 +58,6 @@ pub(super) fn parse<F: Frame + ?Sized>(
     packet.end = start + payload_length;
     if !frame.holds(packet.end) {
         return Err(Reason::Ipv6BeyondFrame);
-    }
-    if is_extension(packet.protocol) {
-        return extensions(frame, start, payload_length, packet);
     }
     Ok(Transport { offset: start, length: payload_length, fragment_offset: 0 })
 }

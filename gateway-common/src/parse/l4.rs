@@ -32,7 +32,7 @@ fn ports<const N: usize, H: Header<N>>(header: H, packet: &mut Packet) {
 }
 
 #[inline(always)]
-fn tcp<F: Frame + ?Sized>(frame: &F, at: Transport, packet: &mut Packet) -> Result<(), Reason> {
+pub(super) fn tcp<F: Frame + ?Sized>(frame: &F, at: Transport, packet: &mut Packet) -> Result<(), Reason> {
     if at.length < 20 {
         return Err(Reason::TcpTruncated);
     }
@@ -73,7 +73,7 @@ const VALID_TCP_FLAGS: u64 = {
 };
 
 #[inline(always)]
-fn udp<F: Frame + ?Sized>(frame: &F, at: Transport, packet: &mut Packet) -> Result<(), Reason> {
+pub(super) fn udp<F: Frame + ?Sized>(frame: &F, at: Transport, packet: &mut Packet) -> Result<(), Reason> {
     if at.length < 8 {
         return Err(Reason::UdpTruncated);
     }

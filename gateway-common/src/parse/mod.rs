@@ -118,6 +118,28 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> Result<Carrie
     Ok(Carries::Ip)
 }
 
+/// Parses a packet that is like most: whole, without extension headers, TCP or UDP. Of those it writes what [`parse`]
+/// writes; of all others, be they malformed or not, it says false.
+#[inline(always)]
+pub fn plain<F: Frame + ?Sized>(frame: &F, packet: &mut Packet) -> bool {
+    let Ok((ethertype, offset)) = eth::parse(frame, packet) else { return false };
+    let transport = match ethertype {
+        eth::IPV4 => ipv4::parse(frame, offset, packet),
+        eth::IPV6 => ipv6::fixed(frame, offset, packet),
+        _ => return false,
+    };
+    let Ok(transport) = transport else { return false };
+    packet.l4_offset = transport.offset as u16;
+    if packet.flags & (flags::FIRST_FRAGMENT | flags::LATER_FRAGMENT) != 0 {
+        return false;
+    }
+    match packet.protocol {
+        protocol::TCP => l4::tcp(frame, transport, packet).is_ok(),
+        protocol::UDP => l4::udp(frame, transport, packet).is_ok(),
+        _ => false,
+    }
+}
+
 /// Router and neighbour solicitation and advertisement, and redirect: what ARP is to IPv4. They count
 /// only with the hop limit that no router lets through (RFC 4861 6.1, 7.1 and 8.1), so nobody but a
 /// neighbour can send them, and never in fragments (RFC 6980 5).

@@ -60,6 +60,35 @@ fn a_third_tag_is_too_deep_and_two_are_not() {
     assert_eq!(judge(&three).0, Err(Reason::VlanDepth));
 }
 
+/// Most packets are plain; what would have to be asked about each packet of its flow is not.
+#[test]
+fn fragments_options_and_other_protocols_are_not_plain() {
+    let is_plain = |frame: &[u8]| plain(frame, &mut Packet::default());
+    let udp = [0x13, 0x88, 0, 53, 0, 8, 0, 0];
+    let whole = ethernet(eth::IPV4, &ipv4(17, &udp));
+    assert!(is_plain(&whole));
+    let tagged = [&whole[..12], &[0x81, 0, 0, 7], &whole[12..]].concat();
+    assert!(is_plain(&tagged));
+    let six = |next: u8, payload: &[u8]| {
+        let fixed =
+            [&[0x60, 0, 0, 0, 0, payload.len() as u8, next, 64][..], &[0x20; 16], &[0x21; 16]].concat();
+        ethernet(eth::IPV6, &[&fixed, payload].concat())
+    };
+    assert!(is_plain(&six(17, &udp)));
+    let options = [17, 0, 0, 0, 0, 0, 0, 0];
+    for other in [
+        // A first fragment, a later one, ICMP, an EtherType that is not IP, a length too many, a hop-by-hop header.
+        [&whole[..20], &[0x20, 0], &whole[22..]].concat(),
+        [&whole[..20], &[0, 1], &whole[22..]].concat(),
+        ethernet(eth::IPV4, &ipv4(1, &[8, 0, 0, 0, 0, 0, 0, 0])),
+        ethernet(0x0806, &ipv4(17, &udp)),
+        [&whole[..17], &[29], &whole[18..]].concat(),
+        six(0, &[&options[..], &udp].concat()),
+    ] {
+        assert!(!is_plain(&other), "{other:x?}");
+    }
+}
+
 proptest! {
     /// No bytes whatever make the parser panic, and what it accepts it has read within the frame.
     #[test]
@@ -70,6 +99,10 @@ proptest! {
             bytes[14] = version;
         }
         let (result, packet) = judge(&bytes);
+        let mut short = Packet::default();
+        if plain(&bytes[..], &mut short) {
+            prop_assert_eq!((result, packet), (Ok(Carries::Ip), short));
+        }
         if result == Ok(Carries::Ip) {
             prop_assert!(packet.family == 4 || packet.family == 6);
             prop_assert!(bytes.len() >= usize::from(packet.l3_offset) + 20);
