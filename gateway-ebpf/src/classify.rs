@@ -64,9 +64,17 @@ pub fn variant(judged: &Judged) -> Option<u16> {
     if judged.active & ACTIVE_VARIANTS == 0 {
         return Some(0);
     }
+    u16::try_from(gateway_variant(judged.cpu)).ok()
+}
+
+/// The variant of the packet that this CPU judges; more than 16 bits where the tables point outside themselves. A global
+/// function, see [`gateway_classify`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_variant(cpu: u32) -> u32 {
+    let Some(judged) = scratch::judged(cpu) else { return u32::MAX };
     let line = Control::header_of(judged.active);
-    let variant = classify::variant(&PolicyArena(judged), line, &judged.packet)?;
-    Some(judged.forgotten(variant as u32) as u16)
+    classify::variant(&PolicyArena(judged), line, &judged.packet).map_or(u32::MAX, u32::from)
 }
 
 /// Whether a decision of this policy may be kept for the next packet.

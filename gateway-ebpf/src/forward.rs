@@ -148,7 +148,7 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
     if forwarding.forward == Forward::Dnat as u32 && forwarding.way == BY_STACK {
         return Some(());
     }
-    count_down(&room.bytes(), judged, l3_offset)?;
+    count_down(&room.bytes(), judged.packet.family as u32, l3_offset)?;
     let ethernet = addresses(&room.bytes(), forwarding, hop)?;
     if !room.make(l3_offset, ethertype(judged.packet.family as u32), forwarding) {
         return None;
@@ -161,16 +161,18 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
         return Some(());
     }
     let outer = Outer {
-        source: forwarding.source,
-        target: forwarding.target,
+        source: &forwarding.source,
+        target: &forwarding.target,
         family,
         forward: forwarding.forward,
         port: forwarding.port,
         flow_hash: forwarding.flow_hash,
         may_be_cut: forwarding.way == BY_STACK,
         length: judged.packet.end.wrapping_sub(l3_offset).wrapping_add(forwarding.outer_length),
+        carries: judged.packet.family as u32,
+        traffic_class: traffic_class(judged),
     };
-    outer.write(&bytes, judged)
+    outer.write(&bytes)
 }
 
 /// EtherType of a family.
@@ -217,9 +219,9 @@ fn addresses(bytes: &Bytes, forwarding: &Forwarding, hop: &NextHop) -> Option<[u
 
 /// Takes one off time to live or hop limit, which is above 1.
 #[inline(always)]
-pub fn count_down(bytes: &Bytes, judged: &Judged, l3_offset: u32) -> Option<()> {
+pub fn count_down(bytes: &Bytes, family: u32, l3_offset: u32) -> Option<()> {
     let ip = bytes.header::<20>(l3_offset)?;
-    if judged.packet.family == 6 {
+    if family == 6 {
         ip.put16::<6>(ip.be16::<6>().wrapping_sub(1));
         return Some(());
     }
@@ -232,15 +234,15 @@ pub fn count_down(bytes: &Bytes, judged: &Judged, l3_offset: u32) -> Option<()> 
 
 /// Traffic class of the outer header: the inner one's, as it leaves.
 #[inline(always)]
-fn traffic_class(judged: &Judged) -> u32 {
+pub fn traffic_class(judged: &Judged) -> u32 {
     let class = judged.packet.traffic_class as u32;
     if judged.dscp != 0 { judged.dscp & 0xfc | class & 3 } else { class }
 }
 
 /// What an outer header is made of.
-pub struct Outer {
-    pub source: [u64; 2],
-    pub target: [u64; 2],
+pub struct Outer<'a> {
+    pub source: &'a [u64; 2],
+    pub target: &'a [u64; 2],
     /// Family of both.
     pub family: u32,
     /// [`Forward`].
@@ -253,6 +255,10 @@ pub struct Outer {
     pub may_be_cut: bool,
     /// Length of the IP packet with it, bytes.
     pub length: u32,
+    /// Family of the packet in it.
+    pub carries: u32,
+    /// See [`traffic_class`].
+    pub traffic_class: u32,
 }
 
 /// Whether an outer header holds something of the packet's hash.
@@ -261,19 +267,19 @@ pub fn tells_flows(family: u32, forward: u32) -> bool {
     family == 6 || forward == Forward::Gue as u32
 }
 
-impl Outer {
+impl Outer<'_> {
     /// Writes it behind the Ethernet header.
     #[inline(always)]
-    pub fn write(&self, bytes: &Bytes, judged: &Judged) -> Option<()> {
-        if self.family == 6 { self.ipv6(bytes, judged) } else { self.ipv4(bytes, judged) }
+    pub fn write(&self, bytes: &Bytes) -> Option<()> {
+        if self.family == 6 { self.ipv6(bytes) } else { self.ipv4(bytes) }
     }
 
     /// What the outer IP header carries.
     #[inline(always)]
-    fn carried(&self, judged: &Judged) -> u32 {
+    fn carried(&self) -> u32 {
         if self.forward == Forward::Gue as u32 {
             protocol::UDP as u32
-        } else if judged.packet.family == 6 {
+        } else if self.carries == 6 {
             protocol::IPV6 as u32
         } else {
             protocol::IPV4 as u32
@@ -281,11 +287,11 @@ impl Outer {
     }
 
     #[inline(always)]
-    fn ipv4(&self, bytes: &Bytes, judged: &Judged) -> Option<()> {
+    fn ipv4(&self, bytes: &Bytes) -> Option<()> {
         let ip = bytes.header::<20>(ETHERNET)?;
-        let first = 0x4500_0000 | traffic_class(judged) << 16 | self.length & 0xffff;
+        let first = 0x4500_0000 | self.traffic_class << 16 | self.length & 0xffff;
         let second = if self.may_be_cut { 0 } else { DONT_FRAGMENT };
-        let third = TTL << 24 | self.carried(judged) << 16;
+        let third = TTL << 24 | self.carried() << 16;
         let source = (self.source[0] >> 32) as u32;
         let destination = (self.target[0] >> 32) as u32;
         let halves = |word: u32| (word >> 16) + (word & 0xffff);
@@ -302,11 +308,11 @@ impl Outer {
     }
 
     #[inline(always)]
-    fn ipv6(&self, bytes: &Bytes, judged: &Judged) -> Option<()> {
+    fn ipv6(&self, bytes: &Bytes) -> Option<()> {
         let ip = bytes.header::<40>(ETHERNET)?;
         let payload = self.length.wrapping_sub(40) & 0xffff;
-        ip.put32::<0>(0x6000_0000 | traffic_class(judged) << 20 | flow_label(self.flow_hash));
-        ip.put32::<4>(payload << 16 | self.carried(judged) << 8 | TTL);
+        ip.put32::<0>(0x6000_0000 | self.traffic_class << 20 | flow_label(self.flow_hash));
+        ip.put32::<4>(payload << 16 | self.carried() << 8 | TTL);
         ip.put32::<8>((self.source[0] >> 32) as u32);
         ip.put32::<12>(self.source[0] as u32);
         ip.put32::<16>((self.source[1] >> 32) as u32);

@@ -60,6 +60,42 @@ pub fn find(sets: u32, seed: u64, key: FlowKey, now: u32, judged: &Judged) -> Op
     Some((Place { index, way, line }, state & KNOWN != 0))
 }
 
+/// The element and way of a flow that is known, `element << 2 | way`, and its line.
+#[inline(always)]
+pub fn at_hand(
+    sets: u32,
+    seed: u64,
+    key: FlowKey,
+    cpu: u32,
+    packet: &Packet,
+) -> Option<(u32, *mut MemoLine)> {
+    let hash = key.hash(seed);
+    let place = |hash: u32| cpu * sets + (hash & (sets - 1));
+    let mut index = place(hash as u32);
+    let mut set = maps::MEMO.get_ptr_mut(index)?;
+    let mut state = known(set, index, key, packet);
+    if state == 0 {
+        index = place((hash >> 32) as u32);
+        set = maps::MEMO.get_ptr_mut(index)?;
+        state = known(set, index, key, packet);
+        if state == 0 {
+            return None;
+        }
+    }
+    let way = state & (KNOWN - 1);
+    // SAFETY: the way is within the set.
+    let line = unsafe { set.cast::<MemoLine>().add(way as usize) };
+    Some((index * KNOWN + way, line))
+}
+
+/// The line that [`at_hand`] found, null if there is none.
+#[inline(always)]
+pub fn again(place: u32) -> *mut MemoLine {
+    let Some(set) = maps::MEMO.get_ptr_mut(place / KNOWN) else { return core::ptr::null_mut() };
+    // SAFETY: the way is within the set.
+    unsafe { set.cast::<MemoLine>().add((place % KNOWN) as usize) }
+}
+
 /// The place of a flow that is not in its first set.
 #[inline(always)]
 fn elsewhere(

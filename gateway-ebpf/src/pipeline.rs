@@ -1,6 +1,7 @@
 //! A packet's whole way: frame, parse, classify, police, pool, act, account.
 
 use crate::account::{Account, telemetry};
+use crate::express::Said;
 use crate::memo::Validity;
 use crate::pool::{FOLLOWING, Forwarding};
 use crate::track::{FOLLOWS, gateway_return, gateway_track};
@@ -24,13 +25,13 @@ use gateway_common::reason::Reason;
 
 /// Memo sets for each CPU, a power of two.
 #[unsafe(no_mangle)]
-static MEMO_SETS: Global<u32> = Global::new(1);
+pub static MEMO_SETS: Global<u32> = Global::new(1);
 /// Seed of the memo's hash.
 #[unsafe(no_mangle)]
-static MEMO_SEED: Global<u64> = Global::new(0);
+pub static MEMO_SEED: Global<u64> = Global::new(0);
 
 /// A hook: where the frame comes from, and the only place where a verdict becomes a return code.
-pub trait Hook: Frame {
+pub trait Hook: Frame + Sized {
     /// `gateway_common::abi::Hook`.
     const HOOK: u32;
     /// Whether it is XDP.
@@ -40,6 +41,12 @@ pub trait Hook: Frame {
     fn wrong_checksum(&self, cpu: u32) -> u32;
     /// What the program returns.
     type Code;
+    /// Puts the frame to the short way, see [`express`], where there is one.
+    fn short_way(&self, cpu: u32, interface: &Interface, active: u64) -> Said;
+    /// The frame as it is now: who may have moved it leaves no pointer into it that the verifier still believes.
+    fn renewed(&self) -> Self;
+    /// What the program returns for a frame that went the short way.
+    fn code(said: Said) -> Self::Code;
     /// Length of the whole frame in bytes, where `end` is known to be within it (0: nothing is).
     fn length(&self, end: u32) -> u32;
     /// Longest IP packet that leaves here once segments that were received as one are told apart, bytes.
@@ -212,6 +219,25 @@ impl Judged {
         self.pool = FOLLOWING;
     }
 
+    /// What the memo's line says.
+    #[inline(always)]
+    pub fn recall(&mut self, line: &MemoLine) {
+        self.counter = line.counter();
+        self.route = line.route as u32;
+        self.extra = line.decision & MEMO_EXTRA;
+        self.target = if line.decision & MEMO_TARGET != 0 { line.until as u32 } else { 0 };
+        self.returns = line.decision & MEMO_RETURNS;
+        self.connection = if line.decision & MEMO_CONNECTION != 0 { line.priority } else { 0 };
+        self.verdict = line.verdict() as u32;
+        self.mark = line.mark;
+        self.priority = line.skb_priority();
+        if self.is_dropped() {
+            self.reason = line.detail as u32;
+        } else {
+            self.egress_slot = line.detail as u32;
+        }
+    }
+
     /// The tables pointed outside themselves.
     #[inline(always)]
     fn fault(&mut self) {
@@ -234,8 +260,22 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     let account = Account::open(cpu, interface.slot as u32, H::HOOK, Control::parity_of(active))?;
 
     let (judged, forwarding) = scratch::forwarding(cpu)?;
-    judged.open(cpu, active);
-    let line = if active != 0 { judge(hook, interface, judged) } else { null_mut() };
+    let mut said = Said::NOTHING;
+    let sampled = event::is_sampled(control, account.sequence, false);
+    if H::IS_XDP && express::is_open(active) && !sampled {
+        said = hook.short_way(cpu, interface, active);
+        if said.is_sent() {
+            account.close(said.verdict(), said.counter(), said.length());
+            return Some(H::code(said));
+        }
+    }
+    let hook = &hook.renewed();
+    let line = if said.is_known() {
+        memo::again(said.place())
+    } else {
+        judged.open(cpu, active);
+        if active != 0 { judge(hook, interface, judged) } else { null_mut() }
+    };
     judged.length = hook.length(judged.packet.end);
     if judged.returns != 0 {
         if gateway_return(cpu) == FOLLOWS {
@@ -325,7 +365,7 @@ fn judge<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) -> *mut 
 
 /// The time, jiffies.
 #[inline(always)]
-fn jiffies() -> u64 {
+pub fn jiffies() -> u64 {
     // SAFETY: a helper without arguments. The verifier turns it into a load.
     unsafe { bpf_jiffies64() }
 }
@@ -388,19 +428,6 @@ fn route(interface: &Interface, judged: &mut Judged) -> *mut MemoLine {
         memo::decide(line, judged, entry, &Validity { stamp, variant, now: ticks, jiffies: now, returns });
         event::classified(interface.slot, entry.counter, stamp);
     }
-    judged.counter = decided.counter();
-    judged.route = decided.route as u32;
-    judged.extra = decided.decision & MEMO_EXTRA;
-    judged.target = if decided.decision & MEMO_TARGET != 0 { decided.until as u32 } else { 0 };
-    judged.returns = decided.decision & MEMO_RETURNS;
-    judged.connection = if decided.decision & MEMO_CONNECTION != 0 { decided.priority } else { 0 };
-    judged.verdict = decided.verdict() as u32;
-    judged.mark = decided.mark;
-    judged.priority = decided.skb_priority();
-    if judged.is_dropped() {
-        judged.reason = decided.detail as u32;
-    } else {
-        judged.egress_slot = decided.detail as u32;
-    }
+    judged.recall(decided);
     line
 }

@@ -18,6 +18,29 @@ use gateway_common::parse::checksum::fold16;
 use gateway_common::parse::quoted::Quoted;
 use gateway_common::track::{exchanges_ports, has_identifier};
 
+/// What a packet's ends are translated to.
+pub struct Ends<'a> {
+    /// Source address.
+    pub source: &'a [u64; 2],
+    /// Destination address.
+    pub target: &'a [u64; 2],
+    /// As [`Forwarding::ports`].
+    pub ports: u32,
+}
+
+impl Ends<'_> {
+    #[inline(always)]
+    fn of(forwarding: &Forwarding) -> Ends<'_> {
+        Ends { source: &forwarding.source, target: &forwarding.target, ports: forwarding.ports }
+    }
+
+    /// The identifier that it leaves with: one of its ports, the other is 0.
+    #[inline(always)]
+    fn identifier(&self) -> u16 {
+        (self.ports >> 16 | self.ports) as u16
+    }
+}
+
 /// What is different behind the translation: one's complement sums of new and inverted old words, host order.
 struct Change {
     /// Of the addresses.
@@ -28,11 +51,11 @@ struct Change {
 
 impl Change {
     #[inline(always)]
-    fn of(packet: &Packet, forwarding: &Forwarding) -> Change {
-        let addresses = exchanged(packet.source, forwarding.source, packet.family)
-            + exchanged(packet.destination, forwarding.target, packet.family);
+    fn of(packet: &Packet, ends: &Ends) -> Change {
+        let addresses = exchanged(packet.source, *ends.source, packet.family)
+            + exchanged(packet.destination, *ends.target, packet.family);
         let exchanged = exchanges_ports(packet.protocol) || has_identifier(packet);
-        let ports = if exchanged { halves(forwarding.ports) + halves(!ports_of(packet)) } else { 0 };
+        let ports = if exchanged { halves(ends.ports) + halves(!ports_of(packet)) } else { 0 };
         Change { addresses, ports }
     }
 }
@@ -99,11 +122,16 @@ fn summed(checksum: u16, change: u32) -> u16 {
 #[inline(never)]
 pub extern "C" fn gateway_translate_xdp(context: *mut xdp_md, cpu: u32) -> u32 {
     let Some(Scratch { judged, forwarding, about }) = scratch::of(cpu) else { return 1 };
-    let bytes = Bytes::of_xdp(context);
+    let (bytes, packet) = (Bytes::of_xdp(context), &judged.packet);
     let done = if forwarding.related != 0 {
         translate_error(&bytes, judged, forwarding, &about.quoted)
     } else {
-        translate_frame(&bytes, judged, forwarding)
+        translate_frame(
+            &bytes,
+            packet,
+            (packet.l3_offset as u32, packet.l4_offset as u32),
+            &Ends::of(forwarding),
+        )
     };
     done.is_none() as u32
 }
@@ -122,28 +150,25 @@ pub extern "C" fn gateway_translate_tc(context: *mut context::__sk_buff, cpu: u3
     done.is_none() as u32
 }
 
-/// Translates a frame at XDP.
+/// Translates a frame at XDP, whose headers begin at these offsets.
 #[inline(always)]
-fn translate_frame(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> Option<()> {
-    let packet = &judged.packet;
-    let change = Change::of(packet, forwarding);
-    let l3 = packet.l3_offset as u32;
-    put_addresses(bytes, packet.family, l3, (forwarding.source, forwarding.target), change.addresses)?;
+pub fn translate_frame(bytes: &Bytes, packet: &Packet, (l3, l4): (u32, u32), ends: &Ends) -> Option<()> {
+    let change = Change::of(packet, ends);
+    put_addresses(bytes, packet.family, l3, (*ends.source, *ends.target), change.addresses)?;
     if !has_ports(packet) {
         return Some(());
     }
-    let l4 = packet.l4_offset as u32;
     let pseudo = if has_pseudo_header(packet) { change.addresses } else { 0 };
     let all = pseudo + change.ports;
     match packet.protocol {
         protocol::TCP => {
             let tcp = bytes.header::<20>(l4)?;
-            tcp.put32::<0>(forwarding.ports);
+            tcp.put32::<0>(ends.ports);
             tcp.put16::<16>(summed(tcp.be16::<16>(), all));
         }
         protocol::UDP => {
             let udp = bytes.header::<8>(l4)?;
-            udp.put32::<0>(forwarding.ports);
+            udp.put32::<0>(ends.ports);
             let old = udp.be16::<6>();
             if old != 0 {
                 let new = summed(old, all);
@@ -157,24 +182,19 @@ fn translate_frame(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding) -> O
             let icmp = bytes.header::<4>(l4)?;
             icmp.put16::<2>(summed(icmp.be16::<2>(), all));
             if has_identifier(packet) {
-                bytes.header::<8>(l4)?.put16::<4>(identifier(forwarding));
+                bytes.header::<8>(l4)?.put16::<4>(ends.identifier());
             }
         }
     }
     Some(())
 }
 
-/// The identifier that it leaves with: one of its ports, the other is 0.
-#[inline(always)]
-fn identifier(forwarding: &Forwarding) -> u16 {
-    (forwarding.ports >> 16 | forwarding.ports) as u16
-}
-
 /// Translates a packet at tc.
 #[inline(always)]
 fn translate_skb(context: *mut __sk_buff, judged: &mut Judged, forwarding: &Forwarding) -> Option<()> {
     let packet = &judged.packet;
-    let change = Change::of(packet, forwarding);
+    let ends = Ends::of(forwarding);
+    let change = Change::of(packet, &ends);
     let (l3, l4) = (packet.l3_offset as u32, packet.l4_offset as u32);
     let addresses = fold16(change.addresses).to_be() as u64;
     let (family, protocol) = (packet.family, packet.protocol);
@@ -198,7 +218,7 @@ fn translate_skb(context: *mut __sk_buff, judged: &mut Judged, forwarding: &Forw
             judged.headers[0] = forwarding.ports.to_be();
             store(context, l4, judged, 4)?;
         } else if has_identifier(packet) {
-            judged.headers[0] = identifier(forwarding).to_be() as u32;
+            judged.headers[0] = ends.identifier().to_be() as u32;
             store(context, l4.wrapping_add(4), judged, 2)?;
         }
     }
@@ -260,7 +280,7 @@ fn translate_error(bytes: &Bytes, judged: &Judged, forwarding: &Forwarding, abou
     if has_ports {
         bytes.header::<4>(about.transport)?.put32::<0>(new_ports);
     } else if has_identifier {
-        bytes.header::<8>(about.transport)?.put16::<4>(identifier(forwarding));
+        bytes.header::<8>(about.transport)?.put16::<4>(Ends::of(forwarding).identifier());
     }
     put_addresses(bytes, error.family, at.wrapping_add(8), (forwarding.target, forwarding.source), inner)?;
     put_addresses(bytes, error.family, error.l3_offset as u32, (source, forwarding.target), outer)?;

@@ -3,8 +3,8 @@
 use super::{by_neighbour, egress, verdict};
 use crate::account::telemetry;
 use crate::classify::generation;
-use crate::express::{self, EXPRESS};
-use crate::forward::gateway_forward_xdp;
+use crate::express::{self, EXPRESS, Said, gateway_express};
+use crate::forward::{gateway_forward_xdp, traffic_class};
 use crate::frame::{Bytes, Checked};
 use crate::icmp_error;
 use crate::next_hop::gateway_next_hop_xdp;
@@ -139,7 +139,9 @@ impl XdpFrame {
     #[inline(always)]
     fn send_by_path(&self, interface: &Interface, judged: &mut Judged) -> u32 {
         let path = express::path(judged);
-        let Some(path) = path.filter(|path| express::write(self.context, judged, path).is_some()) else {
+        let Some(path) = path.filter(|path| {
+            express::write(self.context, &judged.packet, traffic_class(judged), path).is_some()
+        }) else {
             judged.refuse(Reason::NoRoom);
             return xdp_action::XDP_DROP;
         };
@@ -208,6 +210,22 @@ impl Frame for XdpFrame {
 impl Hook for XdpFrame {
     const HOOK: u32 = gateway_common::abi::Hook::Xdp as u32;
     type Code = u32;
+
+    #[inline(always)]
+    fn short_way(&self, cpu: u32, interface: &Interface, active: u64) -> Said {
+        let arrived = interface.slot as u32 | (interface.flags as u32) << 16;
+        Said(gateway_express(self.context, cpu, interface.ifindex, arrived, active))
+    }
+
+    #[inline(always)]
+    fn renewed(&self) -> XdpFrame {
+        XdpFrame::new(self.context)
+    }
+
+    #[inline(always)]
+    fn code(said: Said) -> u32 {
+        said.code()
+    }
 
     #[inline(always)]
     fn wrong_checksum(&self, cpu: u32) -> u32 {

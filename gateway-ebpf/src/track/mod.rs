@@ -6,8 +6,10 @@
 //! believed only where the connection says the same, so that nothing has to be taken out in order.
 
 mod affinity;
+mod going_on;
 mod open;
 
+pub use going_on::going_on;
 pub use open::gateway_open;
 
 use crate::atomic::Word;
@@ -18,6 +20,7 @@ use crate::pipeline::Judged;
 use crate::police::now_ns;
 use crate::pool::{self, Forwarding};
 use crate::scratch;
+use crate::translate;
 use aya_ebpf::Global;
 use gateway_common::abi::{
     Control, TARGET_DRAINS, TRACK_WAYS, TRACKED_AFFINITY, TagSet, TargetState, Tracked,
@@ -212,8 +215,14 @@ fn takes(state: &TargetState, found: &Tracked, now_ns: u64) -> bool {
 
 /// Follows the connection's state by one packet, and counts it: the phases before and after.
 #[inline(always)]
-fn follow(found: &mut Tracked, word: Word, direction: Direction, now: u32, judged: &Judged) -> (u8, u8) {
-    let packet = &judged.packet;
+fn follow(
+    found: &mut Tracked,
+    word: Word,
+    direction: Direction,
+    now: u32,
+    packet: &Packet,
+    length: u32,
+) -> (u8, u8) {
     let mut tries = 0;
     let mut phases = (phase::CLAIMED, phase::CLAIMED);
     while tries < TRIES {
@@ -233,9 +242,35 @@ fn follow(found: &mut Tracked, word: Word, direction: Direction, now: u32, judge
     // SAFETY: words of a live element of TRACKED.
     unsafe {
         Word::new(packets).add(1);
-        Word::new(bytes).add(judged.length as u64);
+        Word::new(bytes).add(length as u64);
     }
     phases
+}
+
+/// What a connection's packet is translated to.
+#[inline(always)]
+fn ends_of(found: &Tracked, direction: Direction) -> translate::Ends<'_> {
+    match direction {
+        Direction::Forward => translate::Ends {
+            source: &found.source,
+            target: &found.target,
+            ports: (found.source_port as u32) << 16 | found.target_port as u32,
+        },
+        Direction::Return => translate::Ends {
+            source: &found.service,
+            target: &found.client,
+            ports: (found.service_port as u32) << 16 | found.client_port as u32,
+        },
+    }
+}
+
+/// Where the way of its packet is remembered.
+#[inline(always)]
+fn hop_of(found: &Tracked, direction: Direction) -> u32 {
+    match direction {
+        Direction::Forward => found.slot as u32,
+        Direction::Return => pool::hop_of_client(found.client),
+    }
 }
 
 /// Where a packet of a known connection goes.
@@ -247,20 +282,11 @@ fn translate(found: &Tracked, direction: Direction, forwarding: &mut Forwarding)
     forwarding.outer_length = 0;
     forwarding.mss = found.mss as u32;
     forwarding.related = 0;
-    match direction {
-        Direction::Forward => {
-            set_address(&mut forwarding.target, &found.target);
-            set_address(&mut forwarding.source, &found.source);
-            forwarding.ports = (found.source_port as u32) << 16 | found.target_port as u32;
-            forwarding.hop = found.slot as u32;
-        }
-        Direction::Return => {
-            set_address(&mut forwarding.target, &found.client);
-            set_address(&mut forwarding.source, &found.service);
-            forwarding.ports = (found.service_port as u32) << 16 | found.client_port as u32;
-            forwarding.hop = pool::hop_of_client(found.client);
-        }
-    }
+    let ends = ends_of(found, direction);
+    set_address(&mut forwarding.target, ends.target);
+    set_address(&mut forwarding.source, ends.source);
+    forwarding.ports = ends.ports;
+    forwarding.hop = hop_of(found, direction);
 }
 
 /// Its connection is known, and the packet follows it.
@@ -304,7 +330,7 @@ fn forward(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding) 
         return Some(UNKNOWN);
     }
     judged.connection = index.wrapping_add(1);
-    let phases = follow(found, word, Direction::Forward, now, judged);
+    let phases = follow(found, word, Direction::Forward, now, &judged.packet, judged.length);
     health::client_sent(control, state, found, phases, judged);
     translate(found, Direction::Forward, forwarding);
     Some(FOLLOWS)
@@ -338,7 +364,7 @@ fn returned(control: &Control, judged: &mut Judged, forwarding: &mut Forwarding)
         return Some(UNKNOWN);
     }
     judged.connection = index.wrapping_add(1);
-    let phases = follow(found, word, Direction::Return, now, judged);
+    let phases = follow(found, word, Direction::Return, now, &judged.packet, judged.length);
     health::target_sent(control, state, found, phases, judged);
     translate(found, Direction::Return, forwarding);
     judged.counter = found.counter;

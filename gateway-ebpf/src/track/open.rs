@@ -164,7 +164,7 @@ fn begin(control: &Control, index: u32, judged: &mut Judged, forwarding: &mut Fo
     tag(index)?.store(tagged.0);
     account::target_opened(judged.cpu, made.slot as u32);
     translate(made, Direction::Forward, forwarding);
-    follow(made, tag(index)?, Direction::Forward, now, judged);
+    follow(made, tag(index)?, Direction::Forward, now, packet, judged.length);
     judged.connection = index.wrapping_add(1);
     Some(if pool::entry(judged)?.affinity == 0 { CONNECTION } else { AFFINITY })
 }

@@ -1,0 +1,69 @@
+//! A connection of which nothing is to be decided, for [`crate::express`].
+
+use super::{Ends, clock, ends_of, follow, hop_of, place, state_of};
+use crate::atomic::Word;
+use crate::{health, maps, translate};
+use gateway_common::abi::Tracked;
+use gateway_common::packet::Packet;
+use gateway_common::track::{Direction, Tag};
+
+/// A connection that goes on: nothing is to be decided.
+pub struct GoingOn {
+    found: &'static mut Tracked,
+    word: Word,
+    direction: Direction,
+    now: u32,
+}
+
+/// The connection of this element, if a packet of it goes on in it and nobody measures its target. `returns` says that
+/// its sender is a target. The same as [`super::gateway_track`] and [`super::gateway_return`] find, of which it shares the parts.
+#[inline(always)]
+pub fn going_on(index: u32, packet: &Packet, returns: bool) -> Option<GoingOn> {
+    let (now_ns, now) = clock(maps::CONTROL.get(0)?);
+    let (_, found, word) = place(index)?;
+    if !Tag(word.load()).is_live(now) {
+        return None;
+    }
+    let ends = Ends::of(packet);
+    let direction = if returns { Direction::Return } else { Direction::Forward };
+    let differ = if returns { ends.differ_return(found) } else { ends.differ(found) };
+    let state = state_of(found.slot)?;
+    let honours = state.honours(found.target, found.target_port, found.protocol, now_ns);
+    if differ != 0 || !honours || health::is_measured(state) {
+        return None;
+    }
+    Some(GoingOn { found, word, direction, now })
+}
+
+impl GoingOn {
+    /// Slot of its target.
+    #[inline(always)]
+    pub fn slot(&self) -> u32 {
+        self.found.slot as u32
+    }
+    /// Counter slot of its route.
+    #[inline(always)]
+    pub fn counter(&self) -> u32 {
+        self.found.counter
+    }
+    /// Family of whom the packet goes to.
+    #[inline(always)]
+    pub fn family(&self) -> u32 {
+        self.found.family as u32
+    }
+    /// As [`crate::pool::Forwarding::hop`].
+    #[inline(always)]
+    pub fn hop(&self) -> u32 {
+        hop_of(self.found, self.direction)
+    }
+    /// What its packet is translated to.
+    #[inline(always)]
+    pub fn ends(&self) -> translate::Ends<'_> {
+        ends_of(self.found, self.direction)
+    }
+    /// Counts a packet of `length` bytes, and follows the state.
+    #[inline(always)]
+    pub fn follow(self, packet: &Packet, length: u32) {
+        follow(self.found, self.word, self.direction, self.now, packet, length);
+    }
+}
