@@ -34,6 +34,15 @@ impl Account {
         Some(Account { stats, cpu, slot, sequence })
     }
 
+    /// The account of a packet that is counted as received already.
+    #[inline(always)]
+    pub fn again(cpu: u32, slot: u32, hook: u32, parity: u32) -> Option<Account> {
+        let stats = maps::STATS.get_ptr_mut(stats_index(cpu, slot, hook, parity))?;
+        // SAFETY: a live element of STATS, written on this CPU only.
+        let sequence = unsafe { (*stats).received.packets }.wrapping_sub(1);
+        Some(Account { stats, cpu, slot, sequence })
+    }
+
     /// Counts what became of it.
     #[inline(always)]
     pub fn close(&self, verdict: u32, counter: u32, length: u32) {

@@ -1,250 +1,74 @@
-//! The short way of packets of pools, at XDP: from the frame to its verdict, for those of which nothing is to be decided.
+//! The short way, at XDP: from the frame to its verdict, for packets of which nothing is to be decided.
 //!
-//! The memo's line names the target, and a line of [`maps::PATHS`] holds all that its packets are sent with; or it names
-//! the connection, which says where the packet goes. It is for what most packets are. What is not like that (a SYN, a
-//! fragment, a packet without hops or too long for the way; a way that is to be asked for again; a new policy) goes the
-//! whole way in [`crate::pipeline`] and [`crate::pool`], which alone decide, and of which this is the memory.
+//! The memo's line says what becomes of a flow's packets: for a pool it names the target, of which [`crate::paths`] holds
+//! all that is needed, or the connection, which says where they go. It is for what most packets are. What is not like that
+//! (another protocol, a fragment, a packet without hops or too long for the way; one over a limit; a way that is to be
+//! asked for again; a new policy) goes the whole way in [`crate::pipeline`], which alone decides, and of which all this is
+//! the memory.
 //!
 //! That it is a way of its own and not the whole one with much left out is what makes it short: nearly every step of
 //! that one puts questions to packets which these are not, and whoever forwards 64 bytes every 100 ns pays for each.
 
-use crate::forward::{ETHERNET, Outer, count_down, put_ethernet, tells_flows};
+use crate::account::Account;
+use crate::act::{egress, gateway_checksum, leave};
+use crate::classify::{generation, variant};
+use crate::forward::{ETHERNET, count_down, put_ethernet};
 use crate::frame::{Bytes, Checked};
+use crate::paths::{is_plain, make_room, path_to, write};
 use crate::pipeline::{Judged, MEMO_SEED, MEMO_SETS, jiffies};
-use crate::pool::{self, DIRECT, FOLLOWING, Forwarding};
+use crate::police::{self, DONE, gateway_admit};
+use crate::programs::interface;
+use crate::rewrite::set_dscp;
 use crate::translate::translate_frame;
-use crate::{account, classify, maps, memo, scratch, track};
+use crate::{account, event, keyed, maps, memo, pool, scratch, track};
 use aya_ebpf::bindings::{xdp_action, xdp_md};
-use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect};
 use gateway_common::abi::{
-    ACTIVE_CHECKSUMS, ACTIVE_VARIANTS, CONTROL_FLOWS, Control, INTERFACE_NATIVE, INTERFACE_TX_BY_REDIRECT,
-    INTERFACE_TX_BY_TC, Interface, MEMO_CONNECTION, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET,
-    MemoLine, NEXT_HOP_XDP_FRAMES, NextHopState, Path, Verdict,
+    ACTIVE_CHECKSUMS, CONTROL_FLOWS, Control, EGRESS_XDP_FRAMES, Hook, INTERFACE_NATIVE,
+    INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, Interface, MEMO_CONNECTION, MEMO_EXTRA, MEMO_RETURNS,
+    MEMO_TARGET, METADATA_MAGIC, MemoLine, Metadata, NEXT_HOP_XDP_FRAMES, NextHopState, UNSET, Verdict,
 };
-use gateway_common::image::{Forward, HashOver, MAX_TARGETS, RouteEntry};
-use gateway_common::packet::{FlowKey, Packet, flags, set_address};
+use gateway_common::packet::FlowKey;
 use gateway_common::parse::{Frame, plain};
-use gateway_common::target::hash;
-
-/// In [`Judged::pool`]: the packet is sent by the [`Path`] of [`Judged::target`].
-pub const EXPRESS: u32 = FOLLOWING - 1;
-
-/// What [`gateway_keep_path`] says beside the slot: the route says nothing beyond its pool.
-const ONLY: u32 = 1 << 31;
-const _: () = assert!(MAX_TARGETS <= 1 << 16);
-
-const SYN: u8 = 2;
-
-/// The path to a target.
-#[inline(always)]
-fn path_to(cpu: u32, slot: u32) -> Option<*mut Path> {
-    maps::PATHS.get_ptr_mut(cpu * MAX_TARGETS as u32 + (slot & (MAX_TARGETS as u32 - 1)))
-}
-
-/// The path to the packet's target.
-#[inline(always)]
-pub fn path(judged: &Judged) -> Option<&'static Path> {
-    // SAFETY: a live element of PATHS, written on this CPU only, and not while this is held.
-    path_to(judged.cpu, judged.target).map(|path| unsafe { &*path })
-}
-
-/// Whether of this kind of packet every one of a flow has the same target and the same way.
-#[inline(always)]
-fn is_plain(packet: &Packet) -> bool {
-    packet.flags & (flags::FIRST_FRAGMENT | flags::LATER_FRAGMENT) == 0
-        && packet.tcp_flags & SYN == 0
-        && packet.ttl > 1
-}
-
-/// Whether the packet, whose flow has a target but whose route says more, can be sent by its path. `segment` is the longest IP packet in
-/// it, bytes.
-#[inline(always)]
-pub fn holds(judged: &Judged, segment: u32) -> bool {
-    let Some(path) = path(judged) else { return false };
-    is_plain(&judged.packet)
-        && path.holds(jiffies() as u32, Control::stamp_of(judged.active))
-        && segment.wrapping_add(path.outer_length as u32) <= path.mtu as u32
-}
-
-/// Puts the packet to its path, if nothing has answered or dropped it.
-#[inline(always)]
-pub fn run(interface: &Interface, judged: &mut Judged) {
-    if judged.verdict != Verdict::Redirect as u32 {
-        judged.pool = 0;
-        return;
-    }
-    judged.pool = EXPRESS;
-    if path(judged).is_some_and(|path| path.ifindex == interface.ifindex) {
-        judged.verdict = Verdict::Tx as u32;
-    }
-}
-
-/// Keeps in mind how this packet went the whole way, for those that follow.
-#[inline(always)]
-pub fn learn(line: *mut MemoLine, judged: &Judged, forwarding: &Forwarding) {
-    let is_sent = judged.verdict == Verdict::Tx as u32 || judged.verdict == Verdict::Redirect as u32;
-    if !is_sent || line.is_null() {
-        return;
-    }
-    let stamp = Control::stamp_of(judged.active);
-    if judged.connection != 0 {
-        // An ICMP error that is nobody's has a connection of its own, but is looked at each time.
-        if judged.packet.flags & flags::HAS_PORTS != 0 && memo::is_news(line, stamp, judged.connection) {
-            memo::know(line, judged.connection, gateway_is_only_pool(judged.cpu) != 0);
-        }
-        return;
-    }
-    if judged.pool == FOLLOWING || !is_plain(&judged.packet) {
-        return;
-    }
-    if forwarding.forward == Forward::Dnat as u32 || forwarding.way != DIRECT {
-        return;
-    }
-    let learned = gateway_keep_path(judged.cpu);
-    if learned != 0 {
-        memo::aim(line, stamp, learned, learned & ONLY != 0);
-    }
-}
-
-/// Has the way to a target looked at again by the next packet.
-#[inline(always)]
-pub fn forget(cpu: u32, slot: u32) {
-    if let Some(path) = path_to(cpu, slot) {
-        // SAFETY: a live element of PATHS, written on this CPU only.
-        unsafe { (*path).stamp = 0 };
-    }
-}
-
-/// Whether a route that forwards to a pool says nothing beyond that.
-#[inline(always)]
-fn is_only_pool(route: &RouteEntry) -> bool {
-    route.limits[0] | route.syn_cookies | route.dscp as u16 == 0
-}
-
-/// 1 if the route of the packet that this CPU judges says nothing beyond its pool. A global function, see
-/// [`classify::gateway_classify`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn gateway_is_only_pool(cpu: u32) -> u32 {
-    let Some(judged) = scratch::judged(cpu) else { return 0 };
-    classify::entry(judged, judged.route).is_some_and(is_only_pool) as u32
-}
-
-/// Writes the path that this CPU's packet goes: its target's slot, with [`ONLY`], or 0 where there is none. A
-/// global function, see [`classify::gateway_classify`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn gateway_keep_path(cpu: u32) -> u32 {
-    let Some((judged, forwarding)) = scratch::forwarding(cpu) else { return 0 };
-    let (Some(hop), Some(path)) = (pool::next_hop(cpu, forwarding.hop), path_to(cpu, forwarding.slot)) else {
-        return 0;
-    };
-    let Some(route) = classify::entry(judged, judged.route) else { return 0 };
-    // SAFETY: a live element of PATHS, written on this CPU only.
-    let path = unsafe { &mut *path };
-    let learned = if is_only_pool(route) { forwarding.slot | ONLY } else { forwarding.slot };
-    let stamp = Control::stamp_of(judged.active);
-    if path.stamp == stamp && path.until == hop.until {
-        return learned;
-    }
-    set_address(&mut path.source, &forwarding.source);
-    set_address(&mut path.target, &forwarding.target);
-    path.ethernet = hop.ethernet;
-    path.stamp = stamp;
-    path.until = hop.until;
-    path.ifindex = hop.ifindex;
-    path.mtu = if hop.mtu == 0 || hop.mtu > u16::MAX as u32 { u16::MAX } else { hop.mtu as u16 };
-    path.port = forwarding.port as u16;
-    path.forward = forwarding.forward as u8;
-    path.family = forwarding.family as u8;
-    path.outer_length = forwarding.outer_length as u8;
-    path.flags = hop.flags as u8;
-    learned
-}
-
-/// Writes what a packet of this traffic class is sent in. The same as [`crate::forward`] does, of which it shares the
-/// parts.
-#[inline(always)]
-pub fn write(context: *mut xdp_md, packet: &Packet, traffic_class: u32, path: &Path) -> Option<()> {
-    let (l3_offset, outer_length) = (packet.l3_offset as u32, path.outer_length as u32);
-    make_room(context, l3_offset, outer_length)?;
-    let bytes = Bytes::of_xdp(context);
-    count_down(&bytes, packet.family as u32, ETHERNET.wrapping_add(outer_length))?;
-    if outer_length == 0 {
-        return put_ethernet(&bytes, path.ethernet, packet.family as u32);
-    }
-    let (family, forward) = (path.family as u32, path.forward as u32);
-    put_ethernet(&bytes, path.ethernet, family)?;
-    let outer = Outer {
-        source: &path.source,
-        target: &path.target,
-        family,
-        forward,
-        port: path.port as u32,
-        flow_hash: if tells_flows(family, forward) { hash(HashOver::FiveTuple as u8, packet) } else { 0 },
-        may_be_cut: false,
-        length: packet.end.wrapping_sub(l3_offset).wrapping_add(outer_length),
-        carries: packet.family as u32,
-        traffic_class,
-    };
-    outer.write(&bytes)
-}
-
-/// Takes tags off the frame, and makes room for an outer header.
-#[inline(always)]
-fn make_room(context: *mut xdp_md, l3_offset: u32, outer_length: u32) -> Option<()> {
-    let more = l3_offset.wrapping_sub(ETHERNET).wrapping_sub(outer_length);
-    // SAFETY: the program's own context; the packet pointers are read anew afterwards.
-    if more != 0 && unsafe { bpf_xdp_adjust_head(context, more as i32) } != 0 {
-        return None;
-    }
-    Some(())
-}
 
 /// What [`gateway_express`] says of a frame.
 #[derive(Clone, Copy)]
 pub struct Said(pub u64);
 
-/// It was sent, and is to be counted: counter slot in the low 24 bits, above them verdict and `XDP_*` code, and from
-/// bit 32 on the frame's length.
-const SENT: u64 = 1 << 63;
+/// It went the short way; the low bits are what the program returns.
+const WENT: u64 = 1 << 63;
+/// It is counted as received, under [`Judged::active`].
+const OPENED: u64 = 1 << 62;
 /// The packet is parsed and recalled, and its line in the memo is the one that the low bits tell.
-const KNOWN: u64 = 1 << 62;
+const KNOWN: u64 = 1 << 61;
+/// It was put to limits: [`Judged::left`] of them are left.
+const POLICED: u64 = 1 << 60;
 
 impl Said {
-    /// The whole way is to be gone.
+    /// The whole way is to be gone from its beginning.
     pub const NOTHING: Said = Said(0);
 
+    /// What the program returns, if the frame went the short way.
     #[inline(always)]
-    pub fn is_sent(self) -> bool {
-        self.0 & SENT != 0
+    pub fn code(self) -> Option<u32> {
+        if self.0 & WENT != 0 { Some(self.0 as u32) } else { None }
+    }
+    #[inline(always)]
+    pub fn is_opened(self) -> bool {
+        self.0 & OPENED != 0
     }
     #[inline(always)]
     pub fn is_known(self) -> bool {
         self.0 & KNOWN != 0
     }
+    #[inline(always)]
+    pub fn is_policed(self) -> bool {
+        self.0 & POLICED != 0
+    }
     /// Of a known one the line, for [`memo::again`].
     #[inline(always)]
     pub fn place(self) -> u32 {
         self.0 as u32
-    }
-    #[inline(always)]
-    pub fn counter(self) -> u32 {
-        self.0 as u32 & MEMO_COUNTER
-    }
-    #[inline(always)]
-    pub fn verdict(self) -> u32 {
-        (self.0 >> 24) as u32 & 3
-    }
-    /// What the program returns.
-    #[inline(always)]
-    pub fn code(self) -> u32 {
-        (self.0 >> 26) as u32 & 7
-    }
-    /// Bytes.
-    #[inline(always)]
-    pub fn length(self) -> u32 {
-        (self.0 >> 32) as u32 & 0xff_ffff
     }
 }
 
@@ -275,105 +99,203 @@ impl Frame for FirstBuffer {
 /// Where a frame came from, and when.
 struct Arrived {
     context: *mut xdp_md,
+    interface: Interface,
     cpu: u32,
-    ifindex: u32,
-    /// Of the interface.
-    flags: u16,
     active: u64,
     jiffies: u64,
 }
 
-/// How a packet left.
-struct Sent {
-    ifindex: u32,
+/// What became of a packet.
+struct Outcome {
     verdict: Verdict,
+    /// What the program returns; of a redirect it is for [`Arrived::send`] to find.
+    code: u32,
+    /// The interface that it leaves by, if it does.
+    ifindex: u32,
+    /// Counter slot.
     counter: u32,
 }
 
-/// Whether packets can go the short way under a policy: what is asked of each of them is all in the memo's key.
-#[inline(always)]
-pub const fn is_open(active: u64) -> bool {
-    active != 0 && active & (ACTIVE_VARIANTS | ACTIVE_CHECKSUMS) == 0
-}
-
-/// Sends the frame, if its flow and the way are known: see [`Said`]. `arrived` is the slot of the interface, and above
-/// 16 bits its flags. A global function, see [`classify::gateway_classify`].
+/// Puts the frame to the short way: see [`Said`]. A global function, see [`crate::classify::gateway_classify`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn gateway_express(
-    context: *mut xdp_md,
-    cpu: u32,
-    ifindex: u32,
-    arrived: u32,
-    active: u64,
-) -> u64 {
-    let arrived_on =
-        Arrived { context, cpu, ifindex, flags: (arrived >> 16) as u16, active, jiffies: jiffies() };
-    express(&arrived_on, arrived as u16).unwrap_or(0)
+pub extern "C" fn gateway_express(context: *mut xdp_md) -> u64 {
+    express(context).unwrap_or(0)
 }
 
 #[inline(always)]
-fn express(arrived: &Arrived, slot: u16) -> Option<u64> {
-    let judged = scratch::judged(arrived.cpu)?;
-    judged.open(arrived.cpu, arrived.active);
+fn express(context: *mut xdp_md) -> Option<u64> {
+    let control = maps::CONTROL.get_ptr(0)?;
+    // SAFETY: the one element of CONTROL. Read once: a packet is judged by exactly one generation.
+    let active = unsafe { core::ptr::read_volatile(&raw const (*control).active) };
+    if active == 0 {
+        return None;
+    }
+    // SAFETY: the same element; user space changes its words one at a time.
+    let control: &Control = unsafe { &*control };
+    // SAFETY: the context that the kernel gave to the program, and a helper without arguments.
+    let (ifindex, cpu) = unsafe { ((*context).ingress_ifindex, bpf_get_smp_processor_id()) };
+    let interface = interface(ifindex);
+    let arrived = Arrived { context, interface, cpu, active, jiffies: jiffies() };
+    let judged = scratch::judged(cpu)?;
+    judged.open(cpu, active);
+    let account = Account::open(cpu, interface.slot as u32, Hook::Xdp as u32, Control::parity_of(active))?;
+    if event::is_sampled(control, account.sequence, false) {
+        return Some(OPENED);
+    }
+    Some(OPENED | judge(control, &arrived, &account, judged).unwrap_or(0))
+}
+
+#[inline(always)]
+fn judge(control: &Control, arrived: &Arrived, account: &Account, judged: &mut Judged) -> Option<u64> {
+    let (cpu, active) = (arrived.cpu, arrived.active);
     let bytes = Bytes::of_xdp(arrived.context);
     if !plain(&FirstBuffer(bytes), &mut judged.packet) {
         return None;
     }
-    let length = bytes.len();
-    let packet = &judged.packet;
-    let seed = MEMO_SEED.load();
-    let key = FlowKey::new(slot, packet, seed);
-    let (place, line) = memo::at_hand(MEMO_SETS.load(), seed, key, arrived.cpu, packet)?;
-    // SAFETY: a line of a live element of MEMO, written on this CPU only.
-    let decided = unsafe { &*line };
-    if !memo::holds(decided, Control::stamp_of(arrived.active), 0, arrived.jiffies) {
+    judged.length = bytes.len();
+    if active & ACTIVE_CHECKSUMS != 0 && gateway_checksum(arrived.context, cpu) != 0 {
         return None;
     }
-    let sent = if !is_plain(packet) {
-        None
-    } else if decided.decision & (MEMO_TARGET | MEMO_EXTRA) == MEMO_TARGET {
-        by_path(arrived, packet, decided, length)
-    } else if decided.decision & MEMO_CONNECTION != 0
-        && decided.decision & (MEMO_EXTRA | MEMO_RETURNS) != MEMO_EXTRA
-    {
-        by_connection(arrived, packet, decided, length)
-    } else {
-        None
-    };
-    let Some(sent) = sent else {
-        judged.recall(decided);
-        return Some(KNOWN | place as u64);
-    };
-    if maps::CONTROL.get(0)?.flags & CONTROL_FLOWS != 0 {
-        memo::account(line, length, packet.tcp_flags, arrived.jiffies as u32);
+    let seed = MEMO_SEED.load();
+    let key = FlowKey::new(arrived.interface.slot, &judged.packet, seed);
+    let (place, line) = memo::at_hand(MEMO_SETS.load(), seed, key, cpu, &judged.packet)?;
+    // SAFETY: a line of a live element of MEMO, written on this CPU only.
+    let decided = unsafe { &*line };
+    if !memo::holds(decided, Control::stamp_of(active), variant(judged)?, arrived.jiffies) {
+        return None;
     }
-    let is_back = sent.verdict as u32 == Verdict::Tx as u32;
-    let code = if is_back && arrived.flags & INTERFACE_TX_BY_REDIRECT == 0 {
-        xdp_action::XDP_TX
-    } else {
-        // SAFETY: a helper that takes plain numbers.
-        unsafe { bpf_redirect(sent.ifindex, 0) as u32 }
+    let mut known = KNOWN | place as u64;
+    if decided.decision & (MEMO_EXTRA | MEMO_RETURNS) == MEMO_EXTRA {
+        // Before all else: what it waits for is then fetched together with the memo's line.
+        keyed::expect_by_source(judged);
+        judged.recall(decided);
+        judged.left = gateway_admit(cpu, police::now_ns(control, false));
+        known |= POLICED;
+        if judged.left != DONE || judged.proxy != 0 {
+            return Some(known);
+        }
+    }
+    let Some(outcome) = outcome(control, arrived, account, judged, decided) else {
+        if known & POLICED == 0 {
+            judged.recall(decided);
+        }
+        return Some(known);
     };
-    let said = sent.counter as u64 | (sent.verdict as u64) << 24 | (code as u64 & 7) << 26;
-    Some(SENT | said | (length as u64) << 32)
+    if control.flags & CONTROL_FLOWS != 0 {
+        memo::account(line, judged.length, judged.packet.tcp_flags, arrived.jiffies as u32);
+    }
+    account.close(outcome.verdict as u32, outcome.counter, judged.length);
+    Some(WENT | arrived.send(&outcome) as u64)
+}
+
+/// Does what the line says; nothing, and nothing is changed, where that takes more.
+#[inline(always)]
+fn outcome(
+    control: &Control,
+    arrived: &Arrived,
+    account: &Account,
+    judged: &mut Judged,
+    line: &MemoLine,
+) -> Option<Outcome> {
+    if line.decision & (MEMO_TARGET | MEMO_CONNECTION) == 0 {
+        // Who comes to its pool for the first time, or is a target, has more to be asked.
+        if judged.pool | line.decision & MEMO_RETURNS != 0 {
+            return None;
+        }
+        return by_verdict(control, arrived, account, judged, line);
+    }
+    if !is_plain(&judged.packet) {
+        return None;
+    }
+    if line.decision & MEMO_TARGET != 0 {
+        by_path(arrived, judged, line)
+    } else {
+        by_connection(control, arrived, judged, line)
+    }
 }
 
 impl Arrived {
+    /// What the program returns.
+    #[inline(always)]
+    fn send(&self, outcome: &Outcome) -> u32 {
+        let verdict = outcome.verdict as u32;
+        let sent_back = verdict == Verdict::Tx as u32 && self.interface.flags & INTERFACE_TX_BY_REDIRECT == 0;
+        if verdict <= Verdict::Drop as u32 || sent_back {
+            return outcome.code;
+        }
+        // SAFETY: a helper that takes plain numbers.
+        unsafe { bpf_redirect(outcome.ifindex, 0) as u32 }
+    }
+
     /// The verdict on a packet that leaves by an interface; nothing where it would have to go by tc.
     #[inline(always)]
     fn verdict(&self, ifindex: u32, takes_xdp_frames: bool) -> Option<Verdict> {
-        if ifindex == self.ifindex {
-            return if self.flags & INTERFACE_TX_BY_TC == 0 { Some(Verdict::Tx) } else { None };
+        if ifindex == self.interface.ifindex {
+            return if self.interface.flags & INTERFACE_TX_BY_TC == 0 { Some(Verdict::Tx) } else { None };
         }
-        if self.flags & INTERFACE_NATIVE == 0 || takes_xdp_frames { Some(Verdict::Redirect) } else { None }
+        if self.takes(takes_xdp_frames) { Some(Verdict::Redirect) } else { None }
     }
+
+    /// Writes the DSCP that the route asks for; the headers stand where they stood.
+    #[inline(always)]
+    fn dress(&self, judged: &Judged) {
+        if judged.dscp != 0 {
+            set_dscp(&Bytes::of_xdp(self.context), &judged.packet, judged.dscp as u8 & !3);
+        }
+    }
+
+    /// Whether it can be redirected to an interface that takes XDP frames, or does not.
+    #[inline(always)]
+    fn takes(&self, takes_xdp_frames: bool) -> bool {
+        self.interface.flags & INTERFACE_NATIVE == 0 || takes_xdp_frames
+    }
+}
+
+/// A packet that its route passes, redirects or drops.
+#[inline(always)]
+fn by_verdict(
+    control: &Control,
+    arrived: &Arrived,
+    account: &Account,
+    judged: &Judged,
+    line: &MemoLine,
+) -> Option<Outcome> {
+    let (counter, detail) = (line.counter(), line.detail as u32);
+    if line.verdict() == Verdict::Pass as u8 {
+        if line.mark != UNSET || line.priority != UNSET {
+            let metadata = Metadata {
+                counter,
+                generation: generation(arrived.active),
+                reserved: [0; 2],
+                magic: METADATA_MAGIC,
+                mark: line.mark,
+                priority: line.priority,
+                redirect: 0,
+            };
+            if !leave(arrived.context, metadata) {
+                return None;
+            }
+        }
+        arrived.dress(judged);
+        return Some(Outcome { verdict: Verdict::Pass, code: xdp_action::XDP_PASS, ifindex: 0, counter });
+    }
+    if line.verdict() == Verdict::Redirect as u8 {
+        let egress = egress(detail).filter(|egress| arrived.takes(egress.flags & EGRESS_XDP_FRAMES != 0))?;
+        arrived.dress(judged);
+        return Some(Outcome { verdict: Verdict::Redirect, code: 0, ifindex: egress.ifindex, counter });
+    }
+    if line.verdict() != Verdict::Drop as u8 || event::is_sampled(control, account.sequence, true) {
+        return None;
+    }
+    account.reason(detail, true);
+    Some(Outcome { verdict: Verdict::Drop, code: xdp_action::XDP_DROP, ifindex: 0, counter })
 }
 
 /// Sends a packet to the target that its flow has.
 #[inline(always)]
-fn by_path(arrived: &Arrived, packet: &Packet, line: &MemoLine, length: u32) -> Option<Sent> {
-    let (cpu, slot) = (arrived.cpu, line.until as u32);
+fn by_path(arrived: &Arrived, judged: &Judged, line: &MemoLine) -> Option<Outcome> {
+    let (cpu, slot, packet) = (arrived.cpu, line.until as u32, &judged.packet);
     // SAFETY: a live element of PATHS, written on this CPU only, and not while this is held.
     let path = unsafe { &*path_to(cpu, slot)? };
     let segment = packet.end.wrapping_sub(packet.l3_offset as u32);
@@ -383,16 +305,22 @@ fn by_path(arrived: &Arrived, packet: &Packet, line: &MemoLine, length: u32) -> 
         return None;
     }
     let verdict = arrived.verdict(path.ifindex, path.flags as u32 & NEXT_HOP_XDP_FRAMES != 0)?;
-    write(arrived.context, packet, packet.traffic_class as u32, path)?;
-    account::target(cpu, slot, length);
-    Some(Sent { ifindex: path.ifindex, verdict, counter: line.counter() })
+    arrived.dress(judged);
+    write(arrived.context, judged, path)?;
+    account::target(cpu, slot, judged.length);
+    Some(Outcome { verdict, code: xdp_action::XDP_TX, ifindex: path.ifindex, counter: line.counter() })
 }
 
 /// Sends a packet on in the connection of its flow.
 #[inline(always)]
-fn by_connection(arrived: &Arrived, packet: &Packet, line: &MemoLine, length: u32) -> Option<Sent> {
-    let (cpu, returns) = (arrived.cpu, line.decision & MEMO_RETURNS != 0);
-    let connection = track::going_on(line.priority.wrapping_sub(1), packet, returns)?;
+fn by_connection(
+    control: &Control,
+    arrived: &Arrived,
+    judged: &mut Judged,
+    line: &MemoLine,
+) -> Option<Outcome> {
+    let (cpu, packet, returns) = (arrived.cpu, &judged.packet, line.decision & MEMO_RETURNS != 0);
+    let connection = track::going_on(control, line.priority.wrapping_sub(1), packet, returns)?;
     let ends = connection.ends();
     let hop = pool::next_hop(cpu, connection.hop())?;
     let is_known = hop.address[0] == ends.target[0]
@@ -405,6 +333,7 @@ fn by_connection(arrived: &Arrived, packet: &Packet, line: &MemoLine, length: u3
         return None;
     }
     let verdict = arrived.verdict(hop.ifindex, hop.flags & NEXT_HOP_XDP_FRAMES != 0)?;
+    arrived.dress(judged);
     make_room(arrived.context, packet.l3_offset as u32, 0)?;
     let bytes = Bytes::of_xdp(arrived.context);
     let l4_offset = (packet.l4_offset.wrapping_sub(packet.l3_offset) as u32).wrapping_add(ETHERNET);
@@ -413,11 +342,11 @@ fn by_connection(arrived: &Arrived, packet: &Packet, line: &MemoLine, length: u3
     put_ethernet(&bytes, hop.ethernet, packet.family as u32)?;
     let slot = connection.slot();
     let counter = if returns { connection.counter() } else { line.counter() };
-    connection.follow(packet, length);
+    connection.follow(control, judged);
     if returns {
-        account::target_returned(cpu, slot, length);
+        account::target_returned(cpu, slot, judged.length);
     } else {
-        account::target(cpu, slot, length);
+        account::target(cpu, slot, judged.length);
     }
-    Some(Sent { ifindex: hop.ifindex, verdict, counter })
+    Some(Outcome { verdict, code: xdp_action::XDP_TX, ifindex: hop.ifindex, counter })
 }

@@ -12,7 +12,9 @@ use crate::maps;
 use crate::memo::is_zero;
 use crate::pipeline::Judged;
 use aya_ebpf::Global;
-use gateway_common::abi::{Control, KEYED_COUNT, KEYED_WAYS, KeyName, KeyedEntry, KeyedSet, Telemetry};
+use gateway_common::abi::{
+    ACTIVE_PER_SOURCE, KEYED_COUNT, KEYED_WAYS, KeyName, KeyedEntry, KeyedSet, Telemetry,
+};
 use gateway_common::limit::{AHEAD_MAX, IDLE_SHIFT, TIME_SHIFT, key_hash, key_sets, owner_hash};
 
 /// Sets of the table, a power of two.
@@ -88,10 +90,13 @@ pub fn at(index: u32) -> Option<Place> {
     Some(Place { index, entry })
 }
 
-/// Works out whose the packet is, and has the first choice of set of its source's keys fetched: that is
+/// Works out whose the packet is, where limits by source ask for it, and has the first choice of set of its source's keys fetched: that is
 /// waiting for memory, which so begins while the memo's line is still on its way.
 #[inline(always)]
-pub fn expect(control: &Control, judged: &mut Judged) {
+pub fn expect_by_source(judged: &mut Judged) {
+    let Some(control) = maps::CONTROL.get(0).filter(|_| judged.active & ACTIVE_PER_SOURCE != 0) else {
+        return;
+    };
     judged.owner = owner_hash(control.limit_seed, judged.packet.family as u32, judged.packet.source);
     if let Some(entries) = maps::KEYED.get(judged.owner as u32 & (LIMIT_SETS.load() - 1)) {
         // SAFETY: a word of a live element; volatile, or nothing would be read.

@@ -140,7 +140,7 @@ pub static OWN_ADDRESSES: Array<OwnAddresses, MAX_INTERFACES, MAPPED> = Array::n
 #[btf_map]
 pub static NEXT_HOPS: Array<NextHop, 1, MAPPED> = Array::new();
 
-/// All that packets for a target are sent with, by CPU and the target's slot: see [`crate::express`]. Writer:
+/// All that packets for a target are sent with, by CPU and the target's slot: see [`crate::paths`]. Writer:
 /// kernel. Every target has a place.
 #[btf_map]
 pub static PATHS: Array<Path, 1, MAPPED> = Array::new();

@@ -13,8 +13,8 @@
 use crate::act::{SkbFrame, XdpFrame};
 use crate::classify;
 use crate::context;
-use crate::express;
 use crate::maps;
+use crate::paths;
 use crate::pipeline::{Hook, Judged};
 use crate::police;
 use crate::pool::{self, FOLLOWING};
@@ -57,9 +57,7 @@ pub fn is_error(judged: &Judged) -> bool {
     if !quoted::quotes(&judged.packet) {
         return false;
     }
-    let forwards = judged.verdict == Verdict::Redirect as u32
-        && judged.pool != FOLLOWING
-        && judged.pool | judged.target != 0;
+    let forwards = judged.verdict == Verdict::Redirect as u32 && judged.pool != FOLLOWING && judged.pool != 0;
     forwards || judged.verdict == Verdict::Pass as u32 || judged.reason == Reason::Default as u32
 }
 
@@ -93,7 +91,6 @@ pub fn find<H: Hook>(hook: &H, interface: &Interface, judged: &mut Judged) -> bo
         gateway_give_back(cpu);
         return false;
     }
-    judged.target = 0;
     judged.verdict = Verdict::Redirect as u32;
     true
 }
@@ -161,7 +158,7 @@ fn learn(cpu: u32) -> Option<()> {
     }
     // Asked for anew by the next packet.
     hop.state = NextHopState::Unknown as u32;
-    express::forget(cpu, slot);
+    paths::forget(cpu, slot);
     Some(())
 }
 

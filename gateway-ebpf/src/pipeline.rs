@@ -4,18 +4,17 @@ use crate::account::{Account, telemetry};
 use crate::express::Said;
 use crate::memo::Validity;
 use crate::pool::{FOLLOWING, Forwarding};
-use crate::track::{FOLLOWS, gateway_return, gateway_track};
-use crate::{account, classify, event, express, fragments, keyed, maps, memo, owner, police, pool, scratch};
+use crate::track::{FOLLOWS, gateway_return};
+use crate::{account, classify, event, fragments, keyed, maps, memo, owner, paths, police, pool, scratch};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
 use bytemuck::{Pod, Zeroable};
 use core::mem::offset_of;
 use core::ptr::null_mut;
 use gateway_common::abi::{
-    ACTIVE_CHECKSUMS, ACTIVE_PER_SOURCE, ACTIVE_POOLS, ACTIVE_TRACKS, CONTROL_FLOWS, COUNTER_DEFAULT,
-    COUNTER_MALFORMED, COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, EventKind, INTERFACE_LOOPBACK, Interface,
-    MEMO_CONNECTION, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MemoLine, STAMP_ONCE, Telemetry, UNSET, Verdict,
-    ticks,
+    ACTIVE_CHECKSUMS, ACTIVE_POOLS, ACTIVE_TRACKS, CONTROL_FLOWS, COUNTER_DEFAULT, COUNTER_MALFORMED,
+    COUNTER_NO_POLICY, COUNTER_NOT_IP, Control, EventKind, INTERFACE_LOOPBACK, Interface, MEMO_CONNECTION,
+    MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET, MemoLine, STAMP_ONCE, Telemetry, UNSET, Verdict, ticks,
 };
 use gateway_common::image::ROUTE_PER_LABEL;
 use gateway_common::live::FOR_EVER;
@@ -31,7 +30,7 @@ pub static MEMO_SETS: Global<u32> = Global::new(1);
 pub static MEMO_SEED: Global<u64> = Global::new(0);
 
 /// A hook: where the frame comes from, and the only place where a verdict becomes a return code.
-pub trait Hook: Frame + Sized {
+pub trait Hook: Frame {
     /// `gateway_common::abi::Hook`.
     const HOOK: u32;
     /// Whether it is XDP.
@@ -41,12 +40,6 @@ pub trait Hook: Frame + Sized {
     fn wrong_checksum(&self, cpu: u32) -> u32;
     /// What the program returns.
     type Code;
-    /// Puts the frame to the short way, see [`express`], where there is one.
-    fn short_way(&self, cpu: u32, interface: &Interface, active: u64) -> Said;
-    /// The frame as it is now: who may have moved it leaves no pointer into it that the verifier still believes.
-    fn renewed(&self) -> Self;
-    /// What the program returns for a frame that went the short way.
-    fn code(said: Said) -> Self::Code;
     /// Length of the whole frame in bytes, where `end` is known to be within it (0: nothing is).
     fn length(&self, end: u32) -> u32;
     /// Longest IP packet that leaves here once segments that were received as one are told apart, bytes.
@@ -93,8 +86,8 @@ pub struct Judged {
     pub returns: u32,
     /// Port of the socket that it is handed to, 0 if none.
     pub proxy: u32,
-    /// Slot of the target that the memo knows of the packet's flow, 0 if none.
-    pub target: u32,
+    /// Zero.
+    pub reserved: u32,
     /// How the handshake ended that it is part of, and with which target: see [`crate::health::gateway_handshake`]; 0 if that
     /// is not known.
     pub handshake: u32,
@@ -139,6 +132,8 @@ pub struct Judged {
     pub routes: u32,
     /// As [`gateway_common::image::HeaderHot::limits`].
     pub limits: u32,
+    /// What is left of the limits, where the short way began with them.
+    pub left: u64,
 }
 
 /// Words of [`Judged`] that are cleared for each packet.
@@ -146,7 +141,7 @@ const CLEARED: usize = 19;
 
 const _: () = {
     assert!(offset_of!(Judged, route) == CLEARED * 8);
-    assert!(size_of::<Judged>() == 288);
+    assert!(size_of::<Judged>() == 296);
 };
 
 impl Judged {
@@ -215,7 +210,6 @@ impl Judged {
             core::ptr::write_volatile(&raw mut self.priority, UNSET);
         }
         self.extra = 0;
-        self.target = 0;
         self.pool = FOLLOWING;
     }
 
@@ -224,8 +218,8 @@ impl Judged {
     pub fn recall(&mut self, line: &MemoLine) {
         self.counter = line.counter();
         self.route = line.route as u32;
-        self.extra = line.decision & MEMO_EXTRA;
-        self.target = if line.decision & MEMO_TARGET != 0 { line.until as u32 } else { 0 };
+        // A line that names target or connection has no need of the entry on the short way alone.
+        self.extra = line.decision & (MEMO_EXTRA | MEMO_TARGET | MEMO_CONNECTION);
         self.returns = line.decision & MEMO_RETURNS;
         self.connection = if line.decision & MEMO_CONNECTION != 0 { line.priority } else { 0 };
         self.verdict = line.verdict() as u32;
@@ -246,30 +240,26 @@ impl Judged {
     }
 }
 
-/// The way of a packet that arrived on `interface`. Nothing comes back only where a map look-up
-/// failed that cannot fail; the packet then passes.
+/// The way of a packet that arrived on `interface`, of which the short way has `said` something. Nothing comes back
+/// only where a map look-up failed that cannot fail; the packet then passes.
 #[inline(always)]
-pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
+pub fn run<H: Hook>(hook: &H, interface: &Interface, said: Said) -> Option<H::Code> {
     let control = maps::CONTROL.get_ptr(0)?;
-    // SAFETY: the one element of CONTROL. Read once: a packet is judged by exactly one generation.
-    let active = unsafe { core::ptr::read_volatile(&raw const (*control).active) };
-    // SAFETY: the same element; user space changes its words one at a time.
-    let control: &Control = unsafe { &*control };
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let account = Account::open(cpu, interface.slot as u32, H::HOOK, Control::parity_of(active))?;
-
     let (judged, forwarding) = scratch::forwarding(cpu)?;
-    let mut said = Said::NOTHING;
-    let sampled = event::is_sampled(control, account.sequence, false);
-    if H::IS_XDP && express::is_open(active) && !sampled {
-        said = hook.short_way(cpu, interface, active);
-        if said.is_sent() {
-            account.close(said.verdict(), said.counter(), said.length());
-            return Some(H::code(said));
-        }
-    }
-    let hook = &hook.renewed();
+    let slot = interface.slot as u32;
+    let (active, account) = if said.is_opened() {
+        // Not read again: there may be another one by now.
+        let active = judged.active;
+        (active, Account::again(cpu, slot, H::HOOK, Control::parity_of(active))?)
+    } else {
+        // SAFETY: the one element of CONTROL. Read once: a packet is judged by exactly one generation.
+        let active = unsafe { core::ptr::read_volatile(&raw const (*control).active) };
+        (active, Account::open(cpu, slot, H::HOOK, Control::parity_of(active))?)
+    };
+    // SAFETY: the same element; user space changes its words one at a time.
+    let control: &Control = unsafe { &*control };
     let line = if said.is_known() {
         memo::again(said.place())
     } else {
@@ -277,27 +267,18 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
         if active != 0 { judge(hook, interface, judged) } else { null_mut() }
     };
     judged.length = hook.length(judged.packet.end);
-    if judged.returns != 0 {
-        if gateway_return(cpu) == FOLLOWS {
-            judged.follow();
-        }
-    } else if judged.connection != 0 && judged.extra == 0 {
-        // Its route says nothing beyond the pool: its connection says where it goes.
-        if H::IS_XDP && gateway_track(cpu) == FOLLOWS {
-            judged.follow();
-        } else {
-            judged.extra = MEMO_EXTRA;
-        }
-    }
-    if judged.target != 0 && !(H::IS_XDP && express::holds(judged, hook.segment(judged))) {
-        judged.target = 0;
-        judged.extra = MEMO_EXTRA;
+    if judged.returns != 0 && gateway_return(cpu) == FOLLOWS {
+        judged.follow();
     }
     if judged.extra != 0 {
-        if active & ACTIVE_PER_SOURCE != 0 {
-            keyed::expect(control, judged);
-        }
-        if !police::run(cpu, police::now_ns(control, false)) {
+        let now_ns = police::now_ns(control, false);
+        let done = if said.is_policed() {
+            police::go_on(cpu, judged.left, now_ns)
+        } else {
+            keyed::expect_by_source(judged);
+            police::run(cpu, now_ns)
+        };
+        if !done {
             judged.fault();
         }
     }
@@ -308,12 +289,10 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
         && !line.is_null()
         && owner::is_error(judged)
         && owner::find(hook, interface, judged);
-    if judged.target != 0 {
-        express::run(interface, judged);
-    } else if judged.pool != 0 {
+    if judged.pool != 0 {
         pool::run(hook, interface, judged);
         if H::IS_XDP && judged.pool != 0 && !of_owner {
-            express::learn(line, judged, forwarding);
+            paths::learn(line, judged, forwarding);
         }
     }
     if of_owner {
@@ -325,8 +304,7 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
         if judged.pool == FOLLOWING && forwarding.is_to_client() {
             account::target_returned(cpu, forwarding.slot, judged.length);
         } else {
-            let slot = if judged.target != 0 { judged.target } else { forwarding.slot };
-            account::target(cpu, slot, judged.length);
+            account::target(cpu, forwarding.slot, judged.length);
         }
     }
     if judged.reason != 0 {

@@ -1,6 +1,7 @@
 //! The programs: each hands its context to the pipeline.
 
 use crate::act::{SkbFrame, XdpFrame, take_over};
+use crate::express::{Said, gateway_express};
 use crate::{egress, maps, pipeline};
 use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
@@ -10,7 +11,7 @@ use gateway_common::abi::{INTERFACE_JUDGE_IN_TC, Interface};
 
 /// What is known of an interface; slot 0 where nobody configured it.
 #[inline(always)]
-fn interface(ifindex: u32) -> Interface {
+pub fn interface(ifindex: u32) -> Interface {
     match maps::INTERFACES.get(ifindex & 0xffff) {
         Some(interface) if interface.ifindex == ifindex => *interface,
         _ => Interface { ifindex, slot: 0, flags: 0 },
@@ -22,9 +23,18 @@ fn interface(ifindex: u32) -> Interface {
 #[inline(always)]
 pub fn gateway_xdp(ctx: XdpContext) -> u32 {
     let context: *mut xdp_md = ctx.ctx;
+    let said = Said(gateway_express(context));
+    said.code().unwrap_or_else(|| gateway_judge(context, said.0))
+}
+
+/// The whole way at XDP, of which the short one has said something: what the program returns. A global function beside that
+/// one, so that neither's stack has to hold the other's.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn gateway_judge(context: *mut xdp_md, said: u64) -> u32 {
     // SAFETY: the context that the kernel gave to the program.
     let interface = interface(unsafe { (*context).ingress_ifindex });
-    pipeline::run(&XdpFrame::new(context), &interface).unwrap_or(xdp_action::XDP_PASS)
+    pipeline::run(&XdpFrame::new(context), &interface, Said(said)).unwrap_or(xdp_action::XDP_PASS)
 }
 
 /// Sets what XDP decided on the skb; judges where there is no XDP.
@@ -37,7 +47,7 @@ pub fn gateway_tc(ctx: TcContext) -> i32 {
     if interface.flags & INTERFACE_JUDGE_IN_TC == 0 {
         return take_over(context).unwrap_or(TC_ACT_UNSPEC);
     }
-    pipeline::run(&SkbFrame::new(context), &interface).unwrap_or(TC_ACT_UNSPEC)
+    pipeline::run(&SkbFrame::new(context), &interface, Said::NOTHING).unwrap_or(TC_ACT_UNSPEC)
 }
 
 /// Translates what targets on this node say, or whose way led through its stack, on its way out.

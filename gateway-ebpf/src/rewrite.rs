@@ -31,7 +31,7 @@ pub fn rewrite(bytes: &Bytes, judged: &mut Judged) -> bool {
 
 /// Sets the upper six bits of the traffic class; ECN stays. The header was read by the parser.
 #[inline(always)]
-fn set_dscp(bytes: &Bytes, packet: &Packet, dscp: u8) {
+pub fn set_dscp(bytes: &Bytes, packet: &Packet, dscp: u8) {
     let offset = packet.l3_offset as u32;
     let Some(ip) = bytes.header::<20>(offset) else { return };
     let old = ip.be16::<0>();

@@ -4,7 +4,7 @@ mod tc;
 mod xdp;
 
 pub use tc::{SkbFrame, take_over};
-pub use xdp::XdpFrame;
+pub use xdp::{XdpFrame, gateway_checksum, leave};
 
 use crate::maps;
 use crate::pipeline::Judged;
@@ -24,7 +24,7 @@ fn verdict(judged: &Judged) -> Verdict {
 
 /// Where a redirect goes, if the interface is there.
 #[inline(always)]
-fn egress(slot: u32) -> Option<Egress> {
+pub fn egress(slot: u32) -> Option<Egress> {
     maps::EGRESS.get(slot).copied().filter(|egress| egress.ifindex != 0)
 }
 

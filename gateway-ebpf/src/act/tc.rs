@@ -2,7 +2,6 @@
 
 use super::{by_neighbour, egress, verdict};
 use crate::account::telemetry;
-use crate::express::Said;
 use crate::forward::gateway_forward_tc;
 use crate::frame::{Bytes, Checked};
 use crate::icmp_error;
@@ -34,7 +33,6 @@ use gateway_common::reason::Reason;
 const PULL: u32 = 512;
 
 /// A frame at tc ingress.
-#[derive(Clone, Copy)]
 pub struct SkbFrame {
     context: *mut __sk_buff,
     bytes: Bytes,
@@ -245,21 +243,6 @@ impl Hook for SkbFrame {
 
     /// What comes here may be several segments in one, whose checksum the device or the kernel has
     /// found right and then not kept.
-    #[inline(always)]
-    fn short_way(&self, _cpu: u32, _interface: &Interface, _active: u64) -> Said {
-        Said::NOTHING
-    }
-
-    #[inline(always)]
-    fn renewed(&self) -> SkbFrame {
-        *self
-    }
-
-    #[inline(always)]
-    fn code(_said: Said) -> i32 {
-        TC_ACT_UNSPEC
-    }
-
     #[inline(always)]
     fn wrong_checksum(&self, _cpu: u32) -> u32 {
         0

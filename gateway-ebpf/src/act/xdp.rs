@@ -3,8 +3,7 @@
 use super::{by_neighbour, egress, verdict};
 use crate::account::telemetry;
 use crate::classify::generation;
-use crate::express::{self, EXPRESS, Said, gateway_express};
-use crate::forward::{gateway_forward_xdp, traffic_class};
+use crate::forward::gateway_forward_xdp;
 use crate::frame::{Bytes, Checked};
 use crate::icmp_error;
 use crate::next_hop::gateway_next_hop_xdp;
@@ -36,18 +35,9 @@ impl XdpFrame {
         XdpFrame { context, bytes: Bytes::of_xdp(context) }
     }
 
-    /// Leaves word for the tc program in front of the frame; `redirect` is as in [`Metadata::redirect`].
+    /// Leaves word for the tc program; `redirect` is as in [`Metadata::redirect`].
     #[inline(always)]
     fn leave(&self, judged: &Judged, redirect: u32) -> bool {
-        // SAFETY: the program's own context; room is made in front of the frame.
-        if unsafe { bpf_xdp_adjust_meta(self.context, -(size_of::<Metadata>() as i32)) } != 0 {
-            return false;
-        }
-        // SAFETY: the context again, whose pointers the helper has moved.
-        let (meta, data) = unsafe { ((*self.context).data_meta as usize, (*self.context).data as usize) };
-        if meta + size_of::<Metadata>() > data {
-            return false;
-        }
         let metadata = Metadata {
             counter: judged.counter,
             generation: generation(judged.active),
@@ -57,9 +47,7 @@ impl XdpFrame {
             priority: judged.priority,
             redirect,
         };
-        // SAFETY: the comparison above shows room for all of it, and metadata is 4-byte aligned.
-        unsafe { *(meta as *mut Metadata) = metadata };
-        true
+        leave(self.context, metadata)
     }
 
     /// Passes the frame, with mark and priority.
@@ -135,23 +123,6 @@ impl XdpFrame {
         code
     }
 
-    /// Writes what a packet with a path is sent in, and sends it.
-    #[inline(always)]
-    fn send_by_path(&self, interface: &Interface, judged: &mut Judged) -> u32 {
-        let path = express::path(judged);
-        let Some(path) = path.filter(|path| {
-            express::write(self.context, &judged.packet, traffic_class(judged), path).is_some()
-        }) else {
-            judged.refuse(Reason::NoRoom);
-            return xdp_action::XDP_DROP;
-        };
-        if path.ifindex == interface.ifindex {
-            return self.send_back(interface, judged);
-        }
-        let xdp_frames = path.flags as u32 & NEXT_HOP_XDP_FRAMES != 0;
-        self.send_out(interface, path.ifindex, xdp_frames, judged)
-    }
-
     /// Passes the frame with an order for tc to send it out, or to hand it over.
     #[inline(always)]
     fn send_by_tc(&self, redirect: u32, judged: &mut Judged) -> u32 {
@@ -167,6 +138,23 @@ impl XdpFrame {
         judged.refuse(Reason::RedirectTarget);
         xdp_action::XDP_DROP
     }
+}
+
+/// Leaves word for the tc program in front of the frame.
+#[inline(always)]
+pub fn leave(context: *mut xdp_md, metadata: Metadata) -> bool {
+    // SAFETY: the program's own context; room is made in front of the frame.
+    if unsafe { bpf_xdp_adjust_meta(context, -(size_of::<Metadata>() as i32)) } != 0 {
+        return false;
+    }
+    // SAFETY: the context again, whose pointers the helper has moved.
+    let (meta, data) = unsafe { ((*context).data_meta as usize, (*context).data as usize) };
+    if meta + size_of::<Metadata>() > data {
+        return false;
+    }
+    // SAFETY: the comparison above shows room for all of it, and metadata is 4-byte aligned.
+    unsafe { *(meta as *mut Metadata) = metadata };
+    true
 }
 
 /// Verifies the checksums of the packet that this CPU judges: 0 if they are right, else the [`Reason`].
@@ -212,22 +200,6 @@ impl Hook for XdpFrame {
     type Code = u32;
 
     #[inline(always)]
-    fn short_way(&self, cpu: u32, interface: &Interface, active: u64) -> Said {
-        let arrived = interface.slot as u32 | (interface.flags as u32) << 16;
-        Said(gateway_express(self.context, cpu, interface.ifindex, arrived, active))
-    }
-
-    #[inline(always)]
-    fn renewed(&self) -> XdpFrame {
-        XdpFrame::new(self.context)
-    }
-
-    #[inline(always)]
-    fn code(said: Said) -> u32 {
-        said.code()
-    }
-
-    #[inline(always)]
     fn wrong_checksum(&self, cpu: u32) -> u32 {
         gateway_checksum(self.context, cpu)
     }
@@ -266,7 +238,6 @@ impl Hook for XdpFrame {
         }
         match verdict(judged) {
             Verdict::Drop => self.drop(interface, judged),
-            _ if judged.pool == EXPRESS => self.send_by_path(interface, judged),
             _ if judged.pool != 0 => self.forward(interface, judged, forwarding),
             Verdict::Pass => self.pass(judged),
             Verdict::Tx => {

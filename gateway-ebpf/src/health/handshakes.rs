@@ -28,7 +28,7 @@ const UNANSWERED: u16 = 2;
 
 /// Whether what is remembered of a target's connections tells of its health.
 #[inline(always)]
-pub fn is_measured(state: &TargetState) -> bool {
+fn is_measured(state: &TargetState) -> bool {
     state.flags & TARGET_MEASURED != 0
 }
 

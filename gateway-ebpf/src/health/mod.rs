@@ -5,9 +5,7 @@
 
 mod handshakes;
 
-pub use handshakes::{
-    begins, client_sent, ends_unseen, gateway_pending, gave_up, is_measured, leaves, target_sent,
-};
+pub use handshakes::{begins, client_sent, ends_unseen, gateway_pending, gave_up, leaves, target_sent};
 
 use crate::account::handshakes as counted;
 use crate::atomic::Word;

@@ -2,8 +2,9 @@
 
 use super::{Ends, clock, ends_of, follow, hop_of, place, state_of};
 use crate::atomic::Word;
-use crate::{health, maps, translate};
-use gateway_common::abi::Tracked;
+use crate::pipeline::Judged;
+use crate::{health, translate};
+use gateway_common::abi::{Control, TargetState, Tracked};
 use gateway_common::packet::Packet;
 use gateway_common::track::{Direction, Tag};
 
@@ -13,13 +14,14 @@ pub struct GoingOn {
     word: Word,
     direction: Direction,
     now: u32,
+    state: &'static TargetState,
 }
 
-/// The connection of this element, if a packet of it goes on in it and nobody measures its target. `returns` says that
+/// The connection of this element, if a packet of it goes on in it. `returns` says that
 /// its sender is a target. The same as [`super::gateway_track`] and [`super::gateway_return`] find, of which it shares the parts.
 #[inline(always)]
-pub fn going_on(index: u32, packet: &Packet, returns: bool) -> Option<GoingOn> {
-    let (now_ns, now) = clock(maps::CONTROL.get(0)?);
+pub fn going_on(control: &Control, index: u32, packet: &Packet, returns: bool) -> Option<GoingOn> {
+    let (now_ns, now) = clock(control);
     let (_, found, word) = place(index)?;
     if !Tag(word.load()).is_live(now) {
         return None;
@@ -29,10 +31,10 @@ pub fn going_on(index: u32, packet: &Packet, returns: bool) -> Option<GoingOn> {
     let differ = if returns { ends.differ_return(found) } else { ends.differ(found) };
     let state = state_of(found.slot)?;
     let honours = state.honours(found.target, found.target_port, found.protocol, now_ns);
-    if differ != 0 || !honours || health::is_measured(state) {
+    if differ != 0 || !honours {
         return None;
     }
-    Some(GoingOn { found, word, direction, now })
+    Some(GoingOn { found, word, direction, now, state })
 }
 
 impl GoingOn {
@@ -61,9 +63,17 @@ impl GoingOn {
     pub fn ends(&self) -> translate::Ends<'_> {
         ends_of(self.found, self.direction)
     }
-    /// Counts a packet of `length` bytes, and follows the state.
+    /// Counts the packet, and follows the state.
     #[inline(always)]
-    pub fn follow(self, packet: &Packet, length: u32) {
-        follow(self.found, self.word, self.direction, self.now, packet, length);
+    pub fn follow(self, control: &Control, judged: &mut Judged) {
+        let GoingOn { found, word, direction, now, state } = self;
+        let phases = follow(found, word, direction, now, &judged.packet, judged.length);
+        match direction {
+            Direction::Forward => health::client_sent(control, state, found, phases, judged),
+            Direction::Return => health::target_sent(control, state, found, phases, judged),
+        }
+        if judged.handshake != 0 {
+            health::gateway_handshake(judged.cpu);
+        }
     }
 }
