@@ -222,9 +222,10 @@ impl Tracked {
     }
 
     /// What a target answers may tell the port of a connection of which nobody saw it yet: it surely does where it
-    /// was seen to go to that client. Whether it hung on that.
+    /// was seen to go to that client, and none where the packet opened a connection of its own, which can leave with
+    /// the same ends. Whether it hung on that.
     fn learn(&mut self, shown: &Ends, moment: Moment<'_>) -> bool {
-        if self.0.values().any(|one| one.back == Some(*shown)) {
+        if moment.seen.opened.is_some() || self.0.values().any(|one| one.back == Some(*shown)) {
             return false;
         }
         let there = turned(shown);
