@@ -67,8 +67,8 @@ pub fn variant(judged: &Judged) -> Option<u16> {
     u16::try_from(gateway_variant(judged.cpu)).ok()
 }
 
-/// The variant of the packet that this CPU judges; more than 16 bits where the tables point outside themselves. A global
-/// function, see [`gateway_classify`].
+/// The variant of the packet that this CPU judges; more than 16 bits where the tables point outside themselves. A
+/// global function, see [`gateway_classify`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_variant(cpu: u32) -> u32 {

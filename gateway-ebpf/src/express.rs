@@ -1,10 +1,10 @@
 //! The short way, at XDP: from the frame to its verdict, for packets of which nothing is to be decided.
 //!
-//! The memo's line says what becomes of a flow's packets: for a pool it names the target, of which [`crate::paths`] holds
-//! all that is needed, or the connection, which says where they go. It is for what most packets are. What is not like that
-//! (another protocol, a fragment, a packet without hops or too long for the way; one over a limit; a way that is to be
-//! asked for again; a new policy) goes the whole way in [`crate::pipeline`], which alone decides, and of which all this is
-//! the memory.
+//! The memo's line says what becomes of a flow's packets: for a pool it names the target, of which [`crate::paths`]
+//! holds all that is needed, or the connection, which says where they go. It is for what most packets are. What is
+//! not like that (another protocol, a fragment, a packet without hops or too long for the way; one over a limit; a way
+//! that is to be asked for again; a new policy) goes the whole way in [`crate::pipeline`], which alone decides, and of
+//! which all this is the memory.
 //!
 //! That it is a way of its own and not the whole one with much left out is what makes it short: nearly every step of
 //! that one puts questions to packets which these are not, and whoever forwards 64 bytes every 100 ns pays for each.
@@ -189,7 +189,8 @@ fn judge(control: &Control, arrived: &Arrived, account: &Account, judged: &mut J
     Some(WENT | arrived.send(&outcome) as u64)
 }
 
-/// Does what the line says; nothing, and nothing is changed, where that takes more.
+/// Does what the line says; nothing where that takes more. A DSCP may be written by then, which the whole way writes
+/// again.
 #[inline(always)]
 fn outcome(
     control: &Control,

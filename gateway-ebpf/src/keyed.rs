@@ -90,8 +90,8 @@ pub fn at(index: u32) -> Option<Place> {
     Some(Place { index, entry })
 }
 
-/// Works out whose the packet is, where limits by source ask for it, and has the first choice of set of its source's keys fetched: that is
-/// waiting for memory, which so begins while the memo's line is still on its way.
+/// Works out whose the packet is, where limits by source ask for it, and has the first choice of set of its source's
+/// keys fetched: that is waiting for memory, which so begins while the memo's line is still on its way.
 #[inline(always)]
 pub fn expect_by_source(judged: &mut Judged) {
     let Some(control) = maps::CONTROL.get(0).filter(|_| judged.active & ACTIVE_PER_SOURCE != 0) else {

@@ -1,8 +1,8 @@
-//! All that packets for a pool's target are sent with, kept by CPU and target: what the whole way found out once, for the
-//! packets that follow, at XDP.
+//! All that packets for a pool's target are sent with, kept by CPU and target: what the whole way found out once, for
+//! the packets that follow, at XDP.
 //!
-//! Only the whole way in [`crate::pool`] decides. Of a pool that translates, the connection alone is kept in mind, in the
-//! memo's line: what becomes of its packets is asked of that each time.
+//! Only the whole way in [`crate::pool`] decides. Of a pool that translates, the connection alone is kept in mind, in
+//! the memo's line: what becomes of its packets is asked of that each time.
 
 use crate::forward::{ETHERNET, Outer, count_down, put_ethernet, tells_flows, traffic_class};
 use crate::frame::Bytes;

@@ -58,11 +58,11 @@ pub fn go_on(cpu: u32, mut left: u64, now_ns: u64) -> bool {
     left != FAULT
 }
 
-/// Notes DSCP and pool of the packet that this CPU judges, and puts it to the limits of its route, in their order, as long
-/// as each is a plain one that it is within: what is left then. A global function, see
+/// Notes DSCP and pool of the packet that this CPU judges, and puts it to the limits of its route, in their order, as
+/// long as each is a plain one that it is within: what is left then. A global function, see
 /// [`classify::gateway_classify`].
 ///
-/// That is what most packets meet. What else a limit can say is for [`gateway_police`], which takes three times as much code.
+/// That is what most packets meet. What else a limit can say is for [`gateway_police`], with several times the code.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_admit(cpu: u32, now_ns: u64) -> u64 {
@@ -92,8 +92,9 @@ fn admit(now_ns: u64, judged: &mut Judged) -> Option<u64> {
     Some(left)
 }
 
-/// Charges and counts a packet at a limit, if that is one of packets or bytes, for all or by source address, by the coarse
-/// clock, and the packet is within it, with no ban or refusal to be looked at. Else nothing is done, and [`one`] decides.
+/// Charges and counts a packet at a limit, if that is one of packets or bytes, for all or by source address, by the
+/// coarse clock, and the packet is within it, with no ban or refusal to be looked at. Else nothing is done, and [`one`]
+/// decides.
 #[inline(always)]
 fn is_within(limit: &LimitEntry, now: u64, judged: &Judged) -> bool {
     let units = if limit.unit == Unit::Packets as u8 { 1 } else { judged.length };
@@ -124,7 +125,8 @@ fn is_within(limit: &LimitEntry, now: u64, judged: &Judged) -> bool {
     true
 }
 
-/// Does the first of what is left for the packet that this CPU judges: what is left then. A global function, see [`classify::gateway_classify`].
+/// Does the first of what is left for the packet that this CPU judges: what is left then. A global function, see
+/// [`classify::gateway_classify`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_police(cpu: u32, left: u64, now_ns: u64) -> u64 {

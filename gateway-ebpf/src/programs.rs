@@ -27,8 +27,8 @@ pub fn gateway_xdp(ctx: XdpContext) -> u32 {
     said.code().unwrap_or_else(|| gateway_judge(context, said.0))
 }
 
-/// The whole way at XDP, of which the short one has said something: what the program returns. A global function beside that
-/// one, so that neither's stack has to hold the other's.
+/// The whole way at XDP, of which the short one has said something: what the program returns. A global function beside
+/// that one, so that neither's stack has to hold the other's.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn gateway_judge(context: *mut xdp_md, said: u64) -> u32 {

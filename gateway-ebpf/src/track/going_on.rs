@@ -17,8 +17,8 @@ pub struct GoingOn {
     state: &'static TargetState,
 }
 
-/// The connection of this element, if a packet of it goes on in it. `returns` says that
-/// its sender is a target. The same as [`super::gateway_track`] and [`super::gateway_return`] find, of which it shares the parts.
+/// The connection of this element, if the packet goes on in it. `returns` says that its sender is a target. The same as
+/// [`super::gateway_track`] and [`super::gateway_return`] find, of which it shares the parts.
 #[inline(always)]
 pub fn going_on(control: &Control, index: u32, packet: &Packet, returns: bool) -> Option<GoingOn> {
     let (now_ns, now) = clock(control);
