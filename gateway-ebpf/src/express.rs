@@ -14,7 +14,7 @@ use crate::act::{egress, gateway_checksum, leave};
 use crate::classify::{generation, variant};
 use crate::forward::{ETHERNET, count_down, put_ethernet};
 use crate::frame::{Bytes, Checked};
-use crate::paths::{is_plain, make_room, path_to, write};
+use crate::paths::{goes_with_its_flow, make_room, path_to, write};
 use crate::pipeline::{Judged, MEMO_SEED, MEMO_SETS, jiffies};
 use crate::police::{self, DONE, gateway_admit};
 use crate::programs::interface;
@@ -206,7 +206,7 @@ fn outcome(
         }
         return by_verdict(control, arrived, account, judged, line);
     }
-    if !is_plain(&judged.packet) {
+    if !goes_with_its_flow(&judged.packet) {
         return None;
     }
     if line.decision & MEMO_TARGET != 0 {

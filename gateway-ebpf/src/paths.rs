@@ -30,7 +30,7 @@ pub fn path_to(cpu: u32, slot: u32) -> Option<*mut Path> {
 
 /// Whether of this kind of packet every one of a flow has the same target and the same way.
 #[inline(always)]
-pub fn is_plain(packet: &Packet) -> bool {
+pub fn goes_with_its_flow(packet: &Packet) -> bool {
     packet.flags & (flags::FIRST_FRAGMENT | flags::LATER_FRAGMENT) == 0
         && packet.tcp_flags & SYN == 0
         && packet.ttl > 1
@@ -51,7 +51,7 @@ pub fn learn(line: *mut MemoLine, judged: &Judged, forwarding: &Forwarding) {
         }
         return;
     }
-    if judged.pool == FOLLOWING || !is_plain(&judged.packet) {
+    if judged.pool == FOLLOWING || !goes_with_its_flow(&judged.packet) {
         return;
     }
     if forwarding.forward == Forward::Dnat as u32 || forwarding.way != DIRECT {

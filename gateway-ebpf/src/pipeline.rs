@@ -29,7 +29,7 @@ pub static MEMO_SETS: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
 pub static MEMO_SEED: Global<u64> = Global::new(0);
 
-/// A hook: where the frame comes from, and the only place where a verdict becomes a return code.
+/// A hook: where the frame comes from, and where a verdict becomes a return code.
 pub trait Hook: Frame {
     /// `gateway_common::abi::Hook`.
     const HOOK: u32;

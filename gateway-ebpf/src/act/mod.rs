@@ -1,4 +1,4 @@
-//! The only place where a verdict becomes `XDP_*` or `TC_ACT_*`: a file for each hook.
+//! Where a verdict of the whole way becomes `XDP_*` or `TC_ACT_*`: a file for each hook.
 
 mod tc;
 mod xdp;
