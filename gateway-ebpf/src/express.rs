@@ -11,16 +11,17 @@
 
 use crate::account::Account;
 use crate::act::{egress, gateway_checksum, leave};
+use crate::admit::admit;
 use crate::classify::{generation, variant};
 use crate::forward::{ETHERNET, count_down, put_ethernet};
 use crate::frame::{Bytes, Checked};
 use crate::paths::{goes_with_its_flow, make_room, path_to, write};
 use crate::pipeline::{Judged, MEMO_SEED, MEMO_SETS, jiffies};
-use crate::police::{self, DONE, gateway_admit};
+use crate::police::DONE;
 use crate::programs::interface;
 use crate::rewrite::set_dscp;
 use crate::translate::translate_frame;
-use crate::{account, event, keyed, maps, memo, pool, scratch, track};
+use crate::{account, event, maps, memo, pool, scratch, track};
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect};
 use gateway_common::abi::{
@@ -39,7 +40,7 @@ pub struct Said(pub u64);
 const WENT: u64 = 1 << 63;
 /// It is counted as received, under [`Judged::active`].
 const OPENED: u64 = 1 << 62;
-/// The packet is parsed and recalled, and its line in the memo is the one that the low bits tell.
+/// The packet is parsed, and its line in the memo is the one that the low bits tell.
 const KNOWN: u64 = 1 << 61;
 /// It was put to limits: [`Judged::left`] of them are left.
 const POLICED: u64 = 1 << 60;
@@ -167,21 +168,13 @@ fn judge(control: &Control, arrived: &Arrived, account: &Account, judged: &mut J
     }
     let mut known = KNOWN | place as u64;
     if decided.decision & (MEMO_EXTRA | MEMO_RETURNS) == MEMO_EXTRA {
-        // Before all else: what it waits for is then fetched together with the memo's line.
-        keyed::expect_by_source(judged);
-        judged.recall(decided);
-        judged.left = gateway_admit(cpu, police::now_ns(control, false));
+        judged.left = admit(control, decided.route as u32, judged);
         known |= POLICED;
         if judged.left != DONE || judged.proxy != 0 {
             return Some(known);
         }
     }
-    let Some(outcome) = outcome(control, arrived, account, judged, decided) else {
-        if known & POLICED == 0 {
-            judged.recall(decided);
-        }
-        return Some(known);
-    };
+    let Some(outcome) = outcome(control, arrived, account, judged, decided) else { return Some(known) };
     if control.flags & CONTROL_FLOWS != 0 {
         memo::account(line, judged.length, judged.packet.tcp_flags, arrived.jiffies as u32);
     }
@@ -340,7 +333,7 @@ fn by_connection(
     let l4_offset = (packet.l4_offset.wrapping_sub(packet.l3_offset) as u32).wrapping_add(ETHERNET);
     count_down(&bytes, packet.family as u32, ETHERNET)?;
     translate_frame(&bytes, packet, (ETHERNET, l4_offset), &ends)?;
-    put_ethernet(&bytes, hop.ethernet, packet.family as u32)?;
+    put_ethernet(&bytes, hop.ethernet_be, packet.family as u32)?;
     let slot = connection.slot();
     let counter = if returns { connection.counter() } else { line.counter() };
     connection.follow(control, judged);

@@ -10,11 +10,10 @@ use crate::context;
 use crate::frame::Bytes;
 use crate::pipeline::Judged;
 use crate::pool::{self, BY_STACK, DIRECT, Forwarding};
-use crate::rewrite::changed;
 use crate::scratch;
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::{bpf_skb_adjust_room, bpf_skb_vlan_pop, bpf_xdp_adjust_head};
-use gateway_common::abi::NextHop;
+use gateway_common::abi::{NextHop, OuterEnds};
 use gateway_common::icmp_error::MTU_MIN_V6;
 use gateway_common::image::{Forward, MAX_TARGETS};
 use gateway_common::packet::{flags, protocol};
@@ -161,11 +160,9 @@ fn forward(room: &impl Room, cpu: u32) -> Option<()> {
         return Some(());
     }
     let outer = Outer {
-        source: &forwarding.source,
-        target: &forwarding.target,
+        ends: &OuterEnds::new(&forwarding.source, &forwarding.target, forwarding.port as u16),
         family,
         forward: forwarding.forward,
-        port: forwarding.port,
         flow_hash: forwarding.flow_hash,
         may_be_cut: forwarding.way == BY_STACK,
         length: judged.packet.end.wrapping_sub(l3_offset).wrapping_add(forwarding.outer_length),
@@ -181,13 +178,13 @@ fn ethertype(family: u32) -> u16 {
     if family == 6 { IPV6 } else { IPV4 }
 }
 
-/// Writes the Ethernet header of a packet of this family.
+/// Writes the Ethernet header of a packet of this family; the addresses as they stand in it.
 #[inline(always)]
-pub fn put_ethernet(bytes: &Bytes, addresses: [u32; 3], family: u32) -> Option<()> {
+pub fn put_ethernet(bytes: &Bytes, addresses_be: [u32; 3], family: u32) -> Option<()> {
     let header = bytes.header::<14>(0)?;
-    header.put32::<0>(addresses[0]);
-    header.put32::<4>(addresses[1]);
-    header.put32::<8>(addresses[2]);
+    header.put_raw32::<0>(addresses_be[0]);
+    header.put_raw32::<4>(addresses_be[1]);
+    header.put_raw32::<8>(addresses_be[2]);
     header.put16::<12>(ethertype(family));
     Some(())
 }
@@ -211,10 +208,10 @@ pub fn may_be_cut(judged: &Judged, forwarding: &Forwarding, segment: u32) -> boo
 #[inline(always)]
 fn addresses(bytes: &Bytes, forwarding: &Forwarding, hop: &NextHop) -> Option<[u32; 3]> {
     if forwarding.way == DIRECT {
-        return Some(hop.ethernet);
+        return Some(hop.ethernet_be);
     }
     let header = bytes.header::<14>(0)?;
-    Some([header.be32::<0>(), header.be32::<4>(), header.be32::<8>()])
+    Some([header.raw32::<0>(), header.raw32::<4>(), header.raw32::<8>()])
 }
 
 /// Takes one off time to live or hop limit, which is above 1.
@@ -222,13 +219,13 @@ fn addresses(bytes: &Bytes, forwarding: &Forwarding, hop: &NextHop) -> Option<[u
 pub fn count_down(bytes: &Bytes, family: u32, l3_offset: u32) -> Option<()> {
     let ip = bytes.header::<20>(l3_offset)?;
     if family == 6 {
-        ip.put16::<6>(ip.be16::<6>().wrapping_sub(1));
+        ip.put8::<7>(ip.byte::<7>().wrapping_sub(1));
         return Some(());
     }
-    let old = ip.be16::<8>();
-    let new = old.wrapping_sub(0x100);
-    ip.put16::<8>(new);
-    ip.put16::<10>(changed(ip.be16::<10>(), old, new));
+    ip.put8::<8>(ip.byte::<8>().wrapping_sub(1));
+    // What its word lost, the checksum gains (RFC 1624, equation 3), in whichever byte order (RFC 1071 2B).
+    let sum = ip.raw16::<10>() as u32 + 0x0100_u16.to_be() as u32;
+    ip.put_raw16::<10>((sum + (sum + 1 >> 16)) as u16);
     Some(())
 }
 
@@ -241,14 +238,11 @@ pub fn traffic_class(judged: &Judged) -> u32 {
 
 /// What an outer header is made of.
 pub struct Outer<'a> {
-    pub source: &'a [u64; 2],
-    pub target: &'a [u64; 2],
-    /// Family of both.
+    pub ends: &'a OuterEnds,
+    /// Family of both ends.
     pub family: u32,
     /// [`Forward`].
     pub forward: u32,
-    /// UDP destination port of [`Forward::Gue`].
-    pub port: u32,
     /// The packet's hash, where the header tells flows apart: see [`tells_flows`].
     pub flow_hash: u64,
     /// Whether it may be cut into fragments.
@@ -292,15 +286,13 @@ impl Outer<'_> {
         let first = 0x4500_0000 | self.traffic_class << 16 | self.length & 0xffff;
         let second = if self.may_be_cut { 0 } else { DONT_FRAGMENT };
         let third = TTL << 24 | self.carried() << 16;
-        let source = (self.source[0] >> 32) as u32;
-        let destination = (self.target[0] >> 32) as u32;
         let halves = |word: u32| (word >> 16) + (word & 0xffff);
-        let sum = halves(first) + halves(second) + halves(third) + halves(source) + halves(destination);
+        let sum = halves(first) + halves(second) + halves(third) + self.ends.sum as u32;
         ip.put32::<0>(first);
         ip.put32::<4>(second);
         ip.put32::<8>(third | !fold16(sum) as u32);
-        ip.put32::<12>(source);
-        ip.put32::<16>(destination);
+        ip.put_raw32::<12>(self.ends.source_be[0]);
+        ip.put_raw32::<16>(self.ends.target_be[0]);
         if self.forward == Forward::Gue as u32 {
             return self.udp(bytes, ETHERNET + 20, self.length.wrapping_sub(20));
         }
@@ -313,14 +305,15 @@ impl Outer<'_> {
         let payload = self.length.wrapping_sub(40) & 0xffff;
         ip.put32::<0>(0x6000_0000 | self.traffic_class << 20 | flow_label(self.flow_hash));
         ip.put32::<4>(payload << 16 | self.carried() << 8 | TTL);
-        ip.put32::<8>((self.source[0] >> 32) as u32);
-        ip.put32::<12>(self.source[0] as u32);
-        ip.put32::<16>((self.source[1] >> 32) as u32);
-        ip.put32::<20>(self.source[1] as u32);
-        ip.put32::<24>((self.target[0] >> 32) as u32);
-        ip.put32::<28>(self.target[0] as u32);
-        ip.put32::<32>((self.target[1] >> 32) as u32);
-        ip.put32::<36>(self.target[1] as u32);
+        let (source, target) = (&self.ends.source_be, &self.ends.target_be);
+        ip.put_raw32::<8>(source[0]);
+        ip.put_raw32::<12>(source[1]);
+        ip.put_raw32::<16>(source[2]);
+        ip.put_raw32::<20>(source[3]);
+        ip.put_raw32::<24>(target[0]);
+        ip.put_raw32::<28>(target[1]);
+        ip.put_raw32::<32>(target[2]);
+        ip.put_raw32::<36>(target[3]);
         if self.forward == Forward::Gue as u32 {
             return self.udp(bytes, ETHERNET + 40, payload);
         }
@@ -331,7 +324,7 @@ impl Outer<'_> {
     #[inline(always)]
     fn udp(&self, bytes: &Bytes, offset: u32, length: u32) -> Option<()> {
         let udp = bytes.header::<8>(offset)?;
-        udp.put32::<0>((source_port(self.flow_hash) as u32) << 16 | self.port & 0xffff);
+        udp.put32::<0>((source_port(self.flow_hash) as u32) << 16 | self.ends.port as u32);
         udp.put32::<4>(length << 16);
         Some(())
     }

@@ -138,24 +138,62 @@ impl<const N: usize> Checked<N> {
         if sum < 0 { None } else { Some(sum as u32) }
     }
 
+    /// 16 bits from byte `O` as they lie in memory.
+    #[inline(always)]
+    pub fn raw16<const O: usize>(self) -> u16 {
+        const { assert!(O + 2 <= N) };
+        load!("u16", self.pointer, O) as u16
+    }
+
+    /// 32 bits from byte `O` as they lie in memory.
+    #[inline(always)]
+    pub fn raw32<const O: usize>(self) -> u32 {
+        const { assert!(O + 4 <= N) };
+        load!("u32", self.pointer, O) as u32
+    }
+
+    /// Writes byte `O`.
+    #[inline(always)]
+    pub fn put8<const O: usize>(self, value: u8) {
+        const { assert!(O < N) };
+        // SAFETY: within the N bytes that were checked.
+        unsafe {
+            asm!("*(u8 *)({p} + {o}) = {v}", p = in(reg) self.pointer, o = const O, v = in(reg) value as u64, options(nostack));
+        }
+    }
+
+    /// Writes 16 bits at byte `O` as they are.
+    #[inline(always)]
+    pub fn put_raw16<const O: usize>(self, value: u16) {
+        const { assert!(O + 2 <= N) };
+        // SAFETY: within the N bytes that were checked.
+        unsafe {
+            asm!("*(u16 *)({p} + {o}) = {v}", p = in(reg) self.pointer, o = const O, v = in(reg) value as u64, options(nostack));
+        }
+    }
+
+    /// Writes 32 bits at byte `O` as they are.
+    #[inline(always)]
+    pub fn put_raw32<const O: usize>(self, value: u32) {
+        const { assert!(O + 4 <= N) };
+        // SAFETY: within the N bytes that were checked.
+        unsafe {
+            asm!("*(u32 *)({p} + {o}) = {v}", p = in(reg) self.pointer, o = const O, v = in(reg) value as u64, options(nostack));
+        }
+    }
+
     /// Writes 16 bits at byte `O`, in network order.
     #[inline(always)]
     pub fn put16<const O: usize>(self, value: u16) {
         const { assert!(O + 2 <= N) };
-        // SAFETY: within the N bytes that were checked.
-        unsafe {
-            asm!("*(u16 *)({p} + {o}) = {v}", p = in(reg) self.pointer, o = const O, v = in(reg) value.to_be() as u64, options(nostack));
-        }
+        self.put_raw16::<O>(value.to_be());
     }
 
     /// Writes 32 bits at byte `O`, in network order.
     #[inline(always)]
     pub fn put32<const O: usize>(self, value: u32) {
         const { assert!(O + 4 <= N) };
-        // SAFETY: within the N bytes that were checked.
-        unsafe {
-            asm!("*(u32 *)({p} + {o}) = {v}", p = in(reg) self.pointer, o = const O, v = in(reg) value.to_be() as u64, options(nostack));
-        }
+        self.put_raw32::<O>(value.to_be());
     }
 }
 

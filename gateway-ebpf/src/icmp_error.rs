@@ -155,7 +155,7 @@ pub extern "C" fn gateway_error_tc(context: *mut context::__sk_buff, cpu: u32, s
 
 /// What of the frame stands around the packet.
 struct Link {
-    /// Ethernet's addresses for the way back, as [`gateway_common::abi::NextHop::ethernet`].
+    /// Ethernet's addresses for the way back: three words, the first byte of each the highest.
     ethernet: [u32; 3],
     /// EtherType, of a tag where there is one.
     ethertype: u16,

@@ -9,11 +9,12 @@
 use crate::account::{limit_evicted, telemetry};
 use crate::atomic::Word;
 use crate::maps;
-use crate::memo::is_zero;
 use crate::pipeline::Judged;
+use crate::ways::{NONE, zero_of};
 use aya_ebpf::Global;
+use core::ptr::null_mut;
 use gateway_common::abi::{
-    ACTIVE_PER_SOURCE, KEYED_COUNT, KEYED_WAYS, KeyName, KeyedEntry, KeyedSet, Telemetry,
+    ACTIVE_PER_SOURCE, Control, KEYED_COUNT, KEYED_WAYS, KeyName, KeyedEntry, KeyedSet, Telemetry,
 };
 use gateway_common::limit::{AHEAD_MAX, IDLE_SHIFT, TIME_SHIFT, key_hash, key_sets, owner_hash};
 
@@ -91,27 +92,33 @@ pub fn at(index: u32) -> Option<Place> {
 }
 
 /// Works out whose the packet is, where limits by source ask for it, and has the first choice of set of its source's
-/// keys fetched: that is waiting for memory, which so begins while the memo's line is still on its way.
+/// keys fetched: that is waiting for memory, which so begins while the memo's line is still on its way. The set, for
+/// [`find_from`]; null where no limit is by source.
 #[inline(always)]
-pub fn expect_by_source(judged: &mut Judged) {
-    let Some(control) = maps::CONTROL.get(0).filter(|_| judged.active & ACTIVE_PER_SOURCE != 0) else {
-        return;
-    };
-    judged.owner = owner_hash(control.limit_seed, judged.packet.family as u32, judged.packet.source);
-    if let Some(entries) = maps::KEYED.get(judged.owner as u32 & (LIMIT_SETS.load() - 1)) {
-        // SAFETY: a word of a live element; volatile, or nothing would be read.
-        let _ = unsafe { core::ptr::read_volatile(&raw const entries[0].tag) };
+pub fn expect_by_source(control: &Control, judged: &mut Judged) -> *mut KeyedSet {
+    if judged.active & ACTIVE_PER_SOURCE == 0 {
+        return null_mut();
     }
+    judged.owner = owner_hash(control.limit_seed, judged.packet.family as u32, judged.packet.source);
+    let Some(set) = maps::KEYED.get_ptr_mut(judged.owner as u32 & (LIMIT_SETS.load() - 1)) else {
+        return null_mut();
+    };
+    // SAFETY: a word of a live element; volatile, or nothing would be read.
+    let _ = unsafe { core::ptr::read_volatile(set.cast::<u64>()) };
+    set
 }
-
-/// Not found.
-const NONE: u32 = u32::MAX;
 
 /// The entry of a key, if it has one.
 #[inline(always)]
 pub fn find(key: &Key, judged: &Judged) -> Option<Place> {
+    find_from(maps::KEYED.get_ptr_mut(key.sets()[0])?, key, judged)
+}
+
+/// The same, if its first set is at hand.
+#[inline(always)]
+pub fn find_from(first_set: *mut KeyedSet, key: &Key, judged: &Judged) -> Option<Place> {
     let [first, second] = key.sets();
-    let (mut set, mut entries) = (first, maps::KEYED.get_ptr_mut(first)?);
+    let (mut set, mut entries) = (first, first_set);
     let mut way = search(entries, key.tag());
     if way == NONE {
         (set, entries) = (second, maps::KEYED.get_ptr_mut(second)?);
@@ -127,18 +134,13 @@ pub fn find(key: &Key, judged: &Judged) -> Option<Place> {
     Some(Place { index: set * KEYED_WAYS as u32 + way, entry })
 }
 
-/// Which entry of a set has the tag. Without a branch for each way: which it is is a coin toss.
+/// Which entry of a set has the tag.
 #[inline(always)]
 fn search(set: *mut KeyedSet, tag: u64) -> u32 {
     const { assert!(KEYED_WAYS == 4) };
     // SAFETY: a live element of KEYED; each of its words is whole whoever writes it.
     let [a, b, c, d] = unsafe { &*set };
-    let same = |entry: &KeyedEntry| is_zero((entry.tag ^ tag) >> 16);
-    let (a, b, c, d) = (same(a), same(b), same(c), same(d));
-    if a | b | c | d == 0 {
-        return NONE;
-    }
-    (b | d) + 2 * (c | d)
+    zero_of([a, b, c, d].map(|entry| (entry.tag ^ tag) >> 16))
 }
 
 /// How far an entry's bucket is ahead, whatever its limit.

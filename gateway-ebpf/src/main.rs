@@ -6,6 +6,8 @@ mod account;
 #[cfg(target_arch = "bpf")]
 mod act;
 #[cfg(target_arch = "bpf")]
+mod admit;
+#[cfg(target_arch = "bpf")]
 mod atomic;
 #[cfg(target_arch = "bpf")]
 mod clamp;
@@ -63,6 +65,8 @@ mod scratch;
 mod track;
 #[cfg(target_arch = "bpf")]
 mod translate;
+#[cfg(target_arch = "bpf")]
+mod ways;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -7,11 +7,10 @@
 //! no flow's packets are lost unsaid. So even where half of the lines is taken, 24 of 25 packets find
 //! their flow where they look first, and hardly a flow is without a place.
 
-use core::arch::asm;
-
 use crate::account::telemetry;
 use crate::maps;
 use crate::pipeline::Judged;
+use crate::ways::{NONE, zero_of};
 use gateway_common::abi::{
     FlowAddresses, FlowRecord, MEMO_CONNECTION, MEMO_COUNTER, MEMO_EXTRA, MEMO_RETURNS, MEMO_TARGET,
     MEMO_UNTIL, MEMO_WAYS, MemoAddresses, MemoLine, MemoSet, Telemetry, UNSET, Verdict, ticks,
@@ -114,21 +113,14 @@ fn elsewhere(
     if other_idle > idle { other | SECOND } else { way }
 }
 
-/// Which line of a set holds the flow, with [`KNOWN`]; 0 if none. Without a branch for each, since which
-/// it is is a coin toss: then all lines are fetched at once, and nothing waits for a branch that the
-/// processor guessed wrong.
+/// Which line of a set holds the flow, with [`KNOWN`]; 0 if none.
 #[inline(always)]
 fn known(set: *mut MemoSet, index: u32, key: FlowKey, packet: &Packet) -> u32 {
     const { assert!(MEMO_WAYS == 4) };
     // SAFETY: a live element of MEMO, written on this CPU only.
     let [a, b, c, d] = unsafe { &*set };
-    let is = |line: &MemoLine| is_zero((line.key ^ key.words) | (line.key_addresses ^ key.addresses));
-    let (a, b, c, d) = (is(a), is(b), is(c), is(d));
-    if a | b | c | d == 0 {
-        return 0;
-    }
-    let way = (b | d) + 2 * (c | d);
-    if same_addresses(index, way, packet) { way | KNOWN } else { 0 }
+    let way = zero_of([a, b, c, d].map(|line| (line.key ^ key.words) | (line.key_addresses ^ key.addresses)));
+    if way != NONE && same_addresses(index, way, packet) { way | KNOWN } else { 0 }
 }
 
 /// The line of a set that could be given up, and for how many jiffies it was idle (an empty one: for more
@@ -148,15 +140,6 @@ fn idlest(set: *mut MemoSet, now: u32) -> (u32, u64) {
         }
     }
     best
-}
-
-/// 1 if the word is 0, else 0, without a branch.
-#[inline(always)]
-pub fn is_zero(word: u64) -> u32 {
-    let mut bit = word | word.wrapping_neg();
-    // SAFETY: plain arithmetic on a register; in assembly, or the compiler makes a branch of it.
-    unsafe { asm!("{0} >>= 63", inout(reg) bit, options(pure, nomem, nostack)) };
-    bit as u32 ^ 1
 }
 
 /// The key of an IPv6 flow holds a hash of its addresses: compares the addresses themselves.

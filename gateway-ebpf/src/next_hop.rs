@@ -76,9 +76,9 @@ fn ask(context: *mut c_void, cpu: u32, ifindex: u32) -> u32 {
             u32::from_be(get(forwarding, 14)),
             u32::from_be(get(forwarding, 15)),
         );
-        hop.ethernet[0] = b << 16 | c >> 16;
-        hop.ethernet[1] = c << 16 | a >> 16;
-        hop.ethernet[2] = a << 16 | b >> 16;
+        hop.ethernet_be[0] = (b << 16 | c >> 16).to_be();
+        hop.ethernet_be[1] = (c << 16 | a >> 16).to_be();
+        hop.ethernet_be[2] = (a << 16 | b >> 16).to_be();
         if takes_xdp_frames(hop.ifindex) {
             hop.flags = NEXT_HOP_XDP_FRAMES;
         }

@@ -11,9 +11,9 @@ use crate::pool::{self, DIRECT, FOLLOWING, Forwarding};
 use crate::{classify, maps, memo, scratch};
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::bpf_xdp_adjust_head;
-use gateway_common::abi::{Control, MemoLine, Path, Verdict};
+use gateway_common::abi::{Control, MemoLine, OuterEnds, PATH_GUE, PATH_IPV6, Path, Verdict};
 use gateway_common::image::{Forward, HashOver, MAX_TARGETS, RouteEntry};
-use gateway_common::packet::{Packet, flags, set_address};
+use gateway_common::packet::{Packet, flags};
 use gateway_common::target::hash;
 
 /// What [`gateway_keep_path`] says beside the slot: the route says nothing beyond its pool.
@@ -104,18 +104,16 @@ pub extern "C" fn gateway_keep_path(cpu: u32) -> u32 {
     if path.stamp == stamp && path.until == hop.until {
         return learned;
     }
-    set_address(&mut path.source, &forwarding.source);
-    set_address(&mut path.target, &forwarding.target);
-    path.ethernet = hop.ethernet;
+    path.ethernet_be = hop.ethernet_be;
+    path.ends = OuterEnds::new(&forwarding.source, &forwarding.target, forwarding.port as u16);
     path.stamp = stamp;
     path.until = hop.until;
     path.ifindex = hop.ifindex;
     path.mtu = if hop.mtu == 0 || hop.mtu > u16::MAX as u32 { u16::MAX } else { hop.mtu as u16 };
-    path.port = forwarding.port as u16;
-    path.forward = forwarding.forward as u8;
-    path.family = forwarding.family as u8;
     path.outer_length = forwarding.outer_length as u8;
-    path.flags = hop.flags as u8;
+    let ipv6 = if forwarding.family == 6 { PATH_IPV6 } else { 0 };
+    let gue = if forwarding.forward == Forward::Gue as u32 { PATH_GUE } else { 0 };
+    path.flags = hop.flags as u8 | ipv6 | gue;
     learned
 }
 
@@ -129,23 +127,34 @@ pub fn write(context: *mut xdp_md, judged: &Judged, path: &Path) -> Option<()> {
     let bytes = Bytes::of_xdp(context);
     count_down(&bytes, packet.family as u32, ETHERNET.wrapping_add(outer_length))?;
     if outer_length == 0 {
-        return put_ethernet(&bytes, path.ethernet, packet.family as u32);
+        return put_ethernet(&bytes, path.ethernet_be, packet.family as u32);
     }
-    let (family, forward) = (path.family as u32, path.forward as u32);
-    put_ethernet(&bytes, path.ethernet, family)?;
+    // A way of its own for each: what is known of it is then no question at every word.
+    match (path.flags & PATH_IPV6 != 0, path.flags & PATH_GUE != 0) {
+        (false, false) => wrap(&bytes, judged, path, 4, Forward::Ipip),
+        (false, true) => wrap(&bytes, judged, path, 4, Forward::Gue),
+        (true, false) => wrap(&bytes, judged, path, 6, Forward::Ipip),
+        (true, true) => wrap(&bytes, judged, path, 6, Forward::Gue),
+    }
+}
+
+/// Writes Ethernet's and the outer header, which has this family.
+#[inline(always)]
+fn wrap(bytes: &Bytes, judged: &Judged, path: &Path, family: u32, forward: Forward) -> Option<()> {
+    put_ethernet(bytes, path.ethernet_be, family)?;
+    let (packet, forward) = (&judged.packet, forward as u32);
+    let inner = packet.end.wrapping_sub(packet.l3_offset as u32);
     let outer = Outer {
-        source: &path.source,
-        target: &path.target,
+        ends: &path.ends,
         family,
         forward,
-        port: path.port as u32,
         flow_hash: if tells_flows(family, forward) { hash(HashOver::FiveTuple as u8, packet) } else { 0 },
         may_be_cut: false,
-        length: packet.end.wrapping_sub(l3_offset).wrapping_add(outer_length),
+        length: inner.wrapping_add(path.outer_length as u32),
         carries: packet.family as u32,
         traffic_class: traffic_class(judged),
     };
-    outer.write(&bytes)
+    outer.write(bytes)
 }
 
 /// Takes tags off the frame, and makes room for an outer header.

@@ -5,7 +5,7 @@ use crate::express::Said;
 use crate::memo::Validity;
 use crate::pool::{FOLLOWING, Forwarding};
 use crate::track::{FOLLOWS, gateway_return};
-use crate::{account, classify, event, fragments, keyed, maps, memo, owner, paths, police, pool, scratch};
+use crate::{account, classify, event, fragments, maps, memo, owner, paths, police, pool, scratch};
 use aya_ebpf::Global;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64};
 use bytemuck::{Pod, Zeroable};
@@ -261,7 +261,13 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, said: Said) -> Option<H::Co
     // SAFETY: the same element; user space changes its words one at a time.
     let control: &Control = unsafe { &*control };
     let line = if said.is_known() {
-        memo::again(said.place())
+        let line = memo::again(said.place());
+        if line.is_null() {
+            return None;
+        }
+        // SAFETY: a line of a live element of MEMO, written on this CPU only.
+        judged.recall(unsafe { &*line });
+        line
     } else {
         judged.open(cpu, active);
         if active != 0 { judge(hook, interface, judged) } else { null_mut() }
@@ -275,7 +281,6 @@ pub fn run<H: Hook>(hook: &H, interface: &Interface, said: Said) -> Option<H::Co
         let done = if said.is_policed() {
             police::go_on(cpu, judged.left, now_ns)
         } else {
-            keyed::expect_by_source(judged);
             police::run(cpu, now_ns)
         };
         if !done {

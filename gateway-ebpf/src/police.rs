@@ -1,6 +1,7 @@
 //! What a route does beyond a verdict and a mark: DSCP, SYN cookies, limits. The pool that it forwards to
 //! is only noted here.
 
+use crate::admit::gateway_admit;
 use crate::atomic::Word;
 use crate::keyed::{self, Key};
 use crate::pipeline::Judged;
@@ -31,9 +32,9 @@ const OVER_BANNED: u32 = 2;
 /// What is left to do for a packet: limits, four indices of 16 bits, or one of the following.
 pub const DONE: u64 = 0;
 /// The tables point outside themselves.
-const FAULT: u64 = u64::MAX;
+pub const FAULT: u64 = u64::MAX;
 /// SYN cookies, and the limits of the route behind them.
-const COOKIES: u64 = u64::MAX - 1;
+pub const COOKIES: u64 = u64::MAX - 1;
 /// The limits of the route.
 const LIMITS: u64 = u64::MAX - 2;
 
@@ -41,7 +42,7 @@ const LIMITS: u64 = u64::MAX - 2;
 /// where the tables point outside themselves.
 #[inline(always)]
 pub fn run(cpu: u32, now_ns: u64) -> bool {
-    go_on(cpu, gateway_admit(cpu, now_ns), now_ns)
+    go_on(cpu, gateway_admit(cpu), now_ns)
 }
 
 /// Does what is left, as [`run`] does it.
@@ -56,73 +57,6 @@ pub fn go_on(cpu: u32, mut left: u64, now_ns: u64) -> bool {
         i += 1;
     }
     left != FAULT
-}
-
-/// Notes DSCP and pool of the packet that this CPU judges, and puts it to the limits of its route, in their order, as
-/// long as each is a plain one that it is within: what is left then. A global function, see
-/// [`classify::gateway_classify`].
-///
-/// That is what most packets meet. What else a limit can say is for [`gateway_police`], with several times the code.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn gateway_admit(cpu: u32, now_ns: u64) -> u64 {
-    let Some(judged) = scratch::judged(cpu) else { return FAULT };
-    admit(now_ns, judged).unwrap_or(FAULT)
-}
-
-#[inline(always)]
-fn admit(now_ns: u64, judged: &mut Judged) -> Option<u64> {
-    classify::locate(judged)?;
-    let route = classify::entry_at(judged, judged.routes, judged.route)?;
-    judged.dscp = route.dscp as u32;
-    judged.pool = route.pool as u32;
-    judged.proxy = route.proxy_port as u32;
-    if route.syn_cookies != 0 {
-        return Some(COOKIES);
-    }
-    let mut left: u64 = bytemuck::cast(route.limits);
-    let mut i = 0;
-    while i < MAX_ROUTE_LIMITS && left as u16 != 0 {
-        if !is_within(limit(judged, left as u16)?, time(now_ns), judged) {
-            break;
-        }
-        left >>= 16;
-        i += 1;
-    }
-    Some(left)
-}
-
-/// Charges and counts a packet at a limit, if that is one of packets or bytes, for all or by source address, by the
-/// coarse clock, and the packet is within it, with no ban or refusal to be looked at. Else nothing is done, and [`one`]
-/// decides.
-#[inline(always)]
-fn is_within(limit: &LimitEntry, now: u64, judged: &Judged) -> bool {
-    let units = if limit.unit == Unit::Packets as u8 { 1 } else { judged.length };
-    if limit.unit > Unit::Bytes as u8 || units > UNITS_MAX || limit.precise != 0 {
-        return false;
-    }
-    let full_at = if limit.scope == Scope::All as u8 {
-        let Some(bucket) = bucket(limit.slot) else { return false };
-        // SAFETY: a field of an element of BUCKETS.
-        word(unsafe { &raw mut (*bucket).full_at })
-    } else {
-        if limit.scope != Scope::Source as u8 || !is_whole_address(limit, &judged.packet) {
-            return false;
-        }
-        let Some(place) = keyed::find(&source_key(limit, judged), judged) else { return false };
-        if place.tag().load() & KEYED_COUNT != 0 {
-            return false;
-        }
-        place.full_at()
-    };
-    let old = full_at.load();
-    let price = price(units, limit.cost, limit.shift);
-    let Some(after) = take(ahead(old, now, limit.horizon), price, limit.depth) else { return false };
-    if !full_at.replace(old, now.wrapping_add(after)) {
-        return false;
-    }
-    account::limit(judged.cpu, limit.slot, false, judged.length);
-    true
 }
 
 /// Does the first of what is left for the packet that this CPU judges: what is left then. A global function, see
@@ -185,7 +119,7 @@ fn police(mut left: u64, now_ns: u64, judged: &mut Judged) -> Option<u64> {
 
 /// A limit of the policy.
 #[inline(always)]
-fn limit(judged: &Judged, index: u16) -> Option<&'static LimitEntry> {
+pub fn limit(judged: &Judged, index: u16) -> Option<&'static LimitEntry> {
     maps::ARENA.get(judged.limits.wrapping_add(index as u32)).map(bytemuck::cast_ref)
 }
 
@@ -237,7 +171,7 @@ fn is_whole_address(limit: &LimitEntry, packet: &Packet) -> bool {
 
 /// The key of a packet at a limit by source address.
 #[inline(always)]
-fn source_key(limit: &LimitEntry, judged: &Judged) -> Key {
+pub fn source_key(limit: &LimitEntry, judged: &Judged) -> Key {
     Key::new(judged.owner, limit.slot, judged.packet.family as u32, judged.packet.source)
 }
 

@@ -122,7 +122,7 @@ fn layouts_agree_with_the_objects_btf() -> Result<()> {
     count += fields!(&btf, KeyName { key, slot, family, since, reserved });
     count += fields!(&btf, ConnectionEntry { tag, owner, last });
     count +=
-        fields!(&btf, NextHop { address, family, until, ifindex, mtu, state, ethernet, flags, reserved });
+        fields!(&btf, NextHop { address, family, until, ifindex, mtu, state, ethernet_be, flags, reserved });
     count += fields!(&btf, Neighbour { family, address_be, ifindex, reserved });
     count += fields!(&btf, TargetCount { sent, returned, opened, evicted, reserved });
     count += fields!(&btf, TargetState { address, ends_at_ns, flags, port });

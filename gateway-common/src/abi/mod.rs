@@ -28,7 +28,8 @@ pub use limit::{
 };
 pub use names::{globals, maps, programs};
 pub use pool::{
-    HOPS, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState, Path, PathMtu,
+    HOPS, NEXT_HOP_EVERY_NS, NEXT_HOP_XDP_FRAMES, Neighbour, NextHop, NextHopState, OuterEnds, PATH_GUE,
+    PATH_IPV6, Path, PathMtu,
 };
 pub use report::{
     EventKind, METADATA_MAGIC, METADATA_SHIFT, Metadata, PacketEvent, REDIRECT_BY_FIB, REDIRECT_NEIGHBOUR,
@@ -44,7 +45,7 @@ use bytemuck::{Pod, Zeroable};
 
 /// Version of everything in this crate that is shared through maps. Pins live in a folder that
 /// carries it, and [`Control::abi`] repeats it: a daemon adopts only what it understands.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// CPUs that a machine may have: each has its own part of every counter and a scratch element.
 pub const MAX_CPUS: usize = 1024;

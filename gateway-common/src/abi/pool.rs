@@ -1,5 +1,7 @@
 //! What a CPU remembers of the way to a target.
 
+use crate::packet::Address;
+use crate::parse::checksum::fold16;
 use bytemuck::{Pod, Zeroable};
 
 /// How long a CPU relies on what the kernel's routing and neighbour tables said of a target,
@@ -38,9 +40,8 @@ pub struct NextHop {
     pub mtu: u32,
     /// [`NextHopState`].
     pub state: u32,
-    /// Destination and source address of the Ethernet header, as it begins: three words, the first byte
-    /// the highest.
-    pub ethernet: [u32; 3],
+    /// Destination and source address of the Ethernet header, as they stand in it.
+    pub ethernet_be: [u32; 3],
     /// [`NEXT_HOP_XDP_FRAMES`].
     pub flags: u32,
     /// Zero.
@@ -51,12 +52,10 @@ pub struct NextHop {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Path {
-    /// Source of the outer header, as [`crate::packet::Address`].
-    pub source: [u64; 2],
-    /// The target's address.
-    pub target: [u64; 2],
-    /// As [`NextHop::ethernet`].
-    pub ethernet: [u32; 3],
+    /// As [`NextHop::ethernet_be`].
+    pub ethernet_be: [u32; 3],
+    /// The ends of the outer header.
+    pub ends: OuterEnds,
     /// The stamp of the policy that says so, see [`super::Control::active`]; 0: there is none.
     pub stamp: u32,
     /// As [`NextHop::until`].
@@ -65,16 +64,47 @@ pub struct Path {
     pub ifindex: u32,
     /// Longest IP packet that the way takes, bytes; 65,535 where it is not known.
     pub mtu: u16,
-    /// UDP destination port of [`Forward::Gue`](crate::image::Forward).
-    pub port: u16,
-    /// [`Forward`](crate::image::Forward).
-    pub forward: u8,
-    /// Family of the target's address, 4 or 6.
-    pub family: u8,
     /// Bytes that are put in front of the IP packet.
     pub outer_length: u8,
-    /// [`NEXT_HOP_XDP_FRAMES`].
+    /// [`NEXT_HOP_XDP_FRAMES`], [`PATH_IPV6`], [`PATH_GUE`].
     pub flags: u8,
+}
+
+/// In [`Path::flags`]: the outer header is IPv6's.
+pub const PATH_IPV6: u8 = 2;
+/// In [`Path::flags`]: the packet is sent as [`Forward::Gue`](crate::image::Forward) has it.
+pub const PATH_GUE: u8 = 4;
+
+/// From whom an outer header is and to whom, as it stands there; an IPv4 address is the first word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct OuterEnds {
+    /// Source address.
+    pub source_be: [u32; 4],
+    /// Destination address.
+    pub target_be: [u32; 4],
+    /// What both add to the checksum of an IPv4 header, folded to 16 bits, host order.
+    pub sum: u16,
+    /// UDP destination port of [`Forward::Gue`](crate::image::Forward), host order.
+    pub port: u16,
+}
+
+impl OuterEnds {
+    /// Of these addresses, and this port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(source: &Address, target: &Address, port: u16) -> OuterEnds {
+        let (from, to) = (source[0] >> 32, target[0] >> 32);
+        let sum = fold16(((from >> 16) + (from & 0xffff) + (to >> 16) + (to & 0xffff)) as u32);
+        OuterEnds { source_be: words_be(source), target_be: words_be(target), sum, port }
+    }
+}
+
+/// An address as it stands in a header.
+#[inline(always)]
+const fn words_be(address: &Address) -> [u32; 4] {
+    let [high, low] = *address;
+    [((high >> 32) as u32).to_be(), (high as u32).to_be(), ((low >> 32) as u32).to_be(), (low as u32).to_be()]
 }
 
 /// Longest time for which a next hop is ever remembered, jiffies: [`NEXT_HOP_EVERY_NS`] at 1,000 of them a

@@ -1,7 +1,7 @@
 //! What a route and a limit are to the kernel.
 
 use super::MAX_ROUTE_LIMITS;
-use crate::limit::horizon;
+use crate::limit::{Scope, Unit, horizon};
 use bytemuck::{Pod, Zeroable};
 
 /// A route as the kernel needs it.
@@ -37,10 +37,23 @@ pub struct RouteEntry {
 }
 
 impl LimitEntry {
-    /// With the horizon that goes with the rest.
+    /// With what follows from the rest.
     #[must_use]
-    pub const fn bounded(self) -> LimitEntry {
-        LimitEntry { horizon: horizon(self.depth, self.hold, self.cost, self.shift), ..self }
+    pub const fn completed(self) -> LimitEntry {
+        let horizon = horizon(self.depth, self.hold, self.cost, self.shift);
+        let is_plain = self.unit == Unit::Packets as u8 || self.unit == Unit::Bytes as u8;
+        let plain = if !is_plain {
+            0
+        } else if self.scope == Scope::All as u8 {
+            PLAIN_FOR_ALL
+        } else if self.scope == Scope::Source as u8 {
+            let ipv4 = if self.ipv4_length == 32 { PLAIN_BY_IPV4 } else { 0 };
+            let ipv6 = if self.ipv6_length == 128 { PLAIN_BY_IPV6 } else { 0 };
+            ipv4 | ipv6
+        } else {
+            0
+        };
+        LimitEntry { horizon, plain, ..self }
     }
 }
 
@@ -48,6 +61,13 @@ impl LimitEntry {
 pub const ROUTE_EXTRA: u16 = 1;
 /// In [`RouteEntry::flags`]: a limit is by label, so that every packet is classified.
 pub const ROUTE_PER_LABEL: u16 = 2;
+
+/// In [`LimitEntry::plain`]: of packets or bytes, for all.
+pub const PLAIN_FOR_ALL: u8 = 1;
+/// In [`LimitEntry::plain`]: of packets or bytes, by whole IPv4 source address.
+pub const PLAIN_BY_IPV4: u8 = 2;
+/// In [`LimitEntry::plain`]: of packets or bytes, by whole IPv6 source address.
+pub const PLAIN_BY_IPV6: u8 = 4;
 
 /// A limit as the kernel needs it; one line. Times are in units of 2^-8 ns, see [`crate::limit`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -81,8 +101,10 @@ pub struct LimitEntry {
     pub ipv6_length: u8,
     /// 1: the clock is `bpf_ktime_get_ns`, because the burst is too short for jiffies; 0: jiffies.
     pub precise: u8,
+    /// [`PLAIN_FOR_ALL`], or [`PLAIN_BY_IPV4`] and [`PLAIN_BY_IPV6`], or 0.
+    pub plain: u8,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u8; 3],
     /// The most a bucket can be ahead of now: [`crate::limit::horizon`] of the above.
     pub horizon: u64,
     /// Zero.

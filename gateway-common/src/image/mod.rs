@@ -28,7 +28,9 @@ mod entries;
 pub mod intervals;
 mod pool;
 
-pub use entries::{LimitEntry, ROUTE_EXTRA, ROUTE_PER_LABEL, RouteEntry};
+pub use entries::{
+    LimitEntry, PLAIN_BY_IPV4, PLAIN_BY_IPV6, PLAIN_FOR_ALL, ROUTE_EXTRA, ROUTE_PER_LABEL, RouteEntry,
+};
 pub use pool::{Forward, HashOver, MAX_POOLS, MAX_TARGETS, MSS_OF_WAY, POOL_HEALTH, PoolEntry, TargetEntry};
 
 use crate::abi::Line;

@@ -15,12 +15,12 @@ pub use open::gateway_open;
 use crate::atomic::Word;
 use crate::health;
 use crate::maps;
-use crate::memo::is_zero;
 use crate::pipeline::Judged;
 use crate::police::now_ns;
 use crate::pool::{self, Forwarding};
 use crate::scratch;
 use crate::translate;
+use crate::ways::is_zero;
 use aya_ebpf::Global;
 use gateway_common::abi::{
     Control, TARGET_DRAINS, TRACK_WAYS, TRACKED_AFFINITY, TagSet, TargetState, Tracked,

@@ -197,7 +197,7 @@ pub fn entry(limit: &Limit, slot: u32, ns_per_jiffy: u64) -> LimitEntry {
             entry.depth = most.into();
         }
     }
-    entry.bounded()
+    entry.completed()
 }
 
 /// The limit of a route's SYN cookies as the kernel needs it.
@@ -219,7 +219,7 @@ pub fn syn_entry(syn_cookies: SynCookies, slot: u32, ns_per_jiffy: u64) -> Limit
             entry.hold = duration(hold);
         }
     }
-    entry.bounded()
+    entry.completed()
 }
 
 /// Jiffies are late by up to one, so that a burst must last two for them to be fair; and they stand still while the

@@ -50,7 +50,7 @@ fn rates_become_costs_and_bursts_depths() {
         unit: Unit::Packets as u8,
         ..LimitEntry::default()
     };
-    assert_eq!(entry(packets(1_000, 100)), expected.bounded());
+    assert_eq!(entry(packets(1_000, 100)), expected.completed());
     let rate = Rate { per_second: 125_000_000, burst: 1_000_000 };
     let bytes = entry(limit(Quantity::Bytes(rate)));
     assert_eq!((bytes.unit, bytes.depth), (Unit::Bytes as u8, time(SECOND / 125)));
@@ -64,7 +64,7 @@ fn rates_become_costs_and_bursts_depths() {
         slot: "r0/1".len() as u32,
         ..LimitEntry::default()
     };
-    assert_eq!(open, expected.bounded());
+    assert_eq!(open, expected.completed());
 }
 
 /// Where any limit is by whole source address, its bucket is fetched early.
@@ -173,12 +173,12 @@ fn syn_cookies_always_or_above() {
     let slot = "r0/syn".len() as u32;
     let unit = Unit::NewConnections as u8;
     let always = LimitEntry { hold: u64::MAX / 4, slot, unit, ..LimitEntry::default() };
-    assert_eq!(with(SynCookies::Always), always.bounded());
+    assert_eq!(with(SynCookies::Always), always.completed());
     let above = with(SynCookies::Above { per_second: 2_000, hold: Duration::from_secs(10) });
     let (cost, shift) = cost(2_000);
     let (depth, hold) = (time(SECOND / 10), time(10 * SECOND));
     let expected = LimitEntry { cost, shift, depth, hold, slot, unit, ..LimitEntry::default() };
-    assert_eq!(above, expected.bounded());
+    assert_eq!(above, expected.completed());
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn limit(slot: u32) -> LimitEntry {
         ipv6_length: 64,
         ..LimitEntry::default()
     }
-    .bounded()
+    .completed()
 }
 
 /// Writes keys as the kernel does.
@@ -166,17 +166,17 @@ fn a_bucket_is_read_by_its_limit() {
     let level = |limit: &LimitEntry, full_at| {
         Level::of_bucket(&Bucket { full_at, ..Bucket::default() }, limit, moment)
     };
-    let plain = LimitEntry { ban_after: 0, hold: 0, scope: Scope::All as u8, ..limit(1) }.bounded();
+    let plain = LimitEntry { ban_after: 0, hold: 0, scope: Scope::All as u8, ..limit(1) }.completed();
     assert_eq!((level(&plain, 0), level(&plain, now)), (None, None));
     // Nothing can be further ahead.
     assert_eq!(level(&plain, now + plain.horizon + 1), None);
     let (cost, shift) = cost(125_000);
     let bytes = LimitEntry { cost, shift, depth: price(1000, cost, shift), unit: Unit::Bytes as u8, ..plain }
-        .bounded();
+        .completed();
     // A packet of 1,500 bytes passed a full bucket of 1,000.
     let debt = level(&bytes, now + price(1500, cost, shift));
     assert_eq!(debt, Some(Level::Used { permille: 1500, full_in_ns: 12_000_000 }));
-    let open = LimitEntry { cost: 0, depth: 10, unit: Unit::OpenConnections as u8, ..plain }.bounded();
+    let open = LimitEntry { cost: 0, depth: 10, unit: Unit::OpenConnections as u8, ..plain }.completed();
     assert_eq!((level(&open, 7), level(&open, 0)), (Some(Level::Open { connections: 7 }), None));
 }
 
