@@ -9,6 +9,11 @@
 //! moves (as with the highest random weight of Thaler and Ravishankar, 1998). Exact that makes nothing,
 //! so each target stops when it has its part of the table. What moves beyond what must comes of this
 //! stopping alone, and is half or less of what it is with turns.
+//!
+//! The more targets, the more of them stop early. But where there are many, nobody could tell an exact table from one
+//! that is not quite: the flows themselves are spread as dice fall. So there a target may have more or less than its part,
+//! by what a fair die would give or take of a million flows; few targets come to these bounds, and hardly anything moves
+//! that need not.
 
 use gateway_common::hash::{finish, fold};
 use std::cmp::{Ordering, Reverse};
@@ -16,8 +21,15 @@ use std::collections::BinaryHeap;
 
 /// Elements of a table where there is a choice, by how many targets the pool names at most, those of
 /// weight 0 among them: primes, so that every step walks over all of it. What moves beyond what must grows
-/// with the targets over the square root of the elements; up to 100 targets it is about 5 %.
-const SIZES: [(usize, u32); 3] = [(16, 65_537), (48, 655_373), (usize::MAX, 2_621_447)];
+/// with the targets over the square root of the elements.
+const SIZES: [(usize, u32); 3] = [(EXACT, 65_537), (48, 655_373), (usize::MAX, 2_621_447)];
+
+/// Up to so many targets each has its part of the table to the element.
+const EXACT: usize = 16;
+
+/// Beyond that their parts are as exact as the shares that a fair die would give them of so many flows: one standard
+/// deviation.
+const DIE: f64 = 1e6;
 
 /// What part of the table all targets together walk over before those that have enough are sent home and
 /// the others' visits are put in order: the result does not hang on it.
@@ -37,8 +49,10 @@ struct Walk {
     /// Place of the target in its pool.
     place: u16,
     weight: u16,
-    /// Elements that it may yet take.
-    wants: u32,
+    /// Elements that it has, that are kept for it, and that it may have.
+    has: u32,
+    least: u32,
+    most: u32,
     /// What it visits next, and from there to the one after.
     next: u32,
     step: u32,
@@ -73,6 +87,8 @@ pub(super) fn table(targets: &[(String, u16)]) -> Vec<u16> {
     let mut table = vec![0; size as usize];
     let mut free = Free::all(size);
     let (mut visits, mut until) = (Vec::new(), 0.0);
+    // Elements that are free, and how many of them are kept for those that have less than they must.
+    let (mut left, mut kept) = (size, walks.iter().map(|walk| walk.least).sum::<u32>());
     while !walks.is_empty() {
         let pace: u64 = walks.iter().map(|walk| u64::from(walk.weight)).sum();
         until += STRETCH / pace as f64;
@@ -87,29 +103,41 @@ pub(super) fn table(targets: &[(String, u16)]) -> Vec<u16> {
         visits.sort_unstable();
         for Visit { walk, element, .. } in &visits {
             let walk = &mut walks[usize::from(*walk)];
-            if walk.wants > 0 && free.take(*element) {
-                walk.wants -= 1;
+            if walk.takes(left, kept) && free.take(*element) {
+                kept -= u32::from(walk.has < walk.least);
+                left -= 1;
+                walk.has += 1;
                 table[*element as usize] = walk.place;
             }
         }
-        walks.retain(|walk| walk.wants > 0);
+        walks.retain(|walk| walk.takes(left, kept));
     }
     table
 }
 
 /// The walks of all targets that take packets, each with its part of the table.
 fn walks(targets: &[(String, u16)], size: u32) -> Vec<Walk> {
-    let wants = parts(targets, size);
-    let of = |(place, ((name, weight), wants)): (u16, (&(String, u16), u32))| {
+    let parts = parts(targets, size);
+    let of = |(place, ((name, weight), part)): (u16, (&(String, u16), u32))| {
         let hash = |seed| finish(name.bytes().fold(seed, |state, byte| fold(state, byte.into())));
         let next = (hash(OFFSET) % u64::from(size)) as u32;
         let step = (hash(SKIP) % u64::from(size - 1) + 1) as u32;
-        Walk { place, weight: *weight, wants, next, step, visited: 0 }
+        let give = if targets.len() > EXACT { give(part, size) } else { 0 };
+        // Whoever has a part of the table is in it.
+        let least = (part - give).max(part.min(1));
+        Walk { place, weight: *weight, has: 0, least, most: part + give, next, step, visited: 0 }
     };
-    (0..).zip(targets.iter().zip(wants)).map(of).filter(|walk| walk.wants > 0).collect()
+    (0..).zip(targets.iter().zip(parts)).map(of).filter(|walk| walk.most > 0).collect()
 }
 
-/// How much of the table belongs to each target: its weight's share down to whole elements, and what is
+/// By how many elements a target may miss its part: see [`DIE`].
+fn give(part: u32, size: u32) -> u32 {
+    let share = f64::from(part) / f64::from(size);
+    let deviation = (share * (1.0 - share) / DIE).sqrt();
+    ((deviation * f64::from(size)) as u32).min(part)
+}
+
+/// How much of the table is each target's part: its weight's share down to whole elements, and what is
 /// left goes, one by one, to whoever would be half an element below its share otherwise (the divisor
 /// method of Webster and Sainte-Laguë).
 fn parts(targets: &[(String, u16)], size: u32) -> Vec<u32> {
@@ -165,6 +193,11 @@ fn times(size: u32) -> Vec<f64> {
 }
 
 impl Walk {
+    /// Whether it takes what it finds, where so many are `left`, and `kept` of them for those that have too little.
+    fn takes(&self, left: u32, kept: u32) -> bool {
+        self.has < self.least || self.has < self.most && left > kept
+    }
+
     /// Visits what it comes by until then, and says where it is when.
     fn go_on(&mut self, until: f64, times: &[f64], mut visit: impl FnMut(u32, f64)) {
         let weight = f64::from(self.weight);

@@ -281,16 +281,21 @@ fn each_target_has_its_weight_of_the_table() {
         &[1, 65_535],
         &[100, 0, 50, 7, 3, 100, 100],
         &[1; 16],
-        &[3; 40],
         &[65_535, 1, 1, 300, 9_999, 12_345],
+        &[3; 40],
+        &[[65_535; 17], [1; 17]].concat(),
     ] {
         let weights = weighted(weights);
         let table = table(&weights);
         for name in weights.keys() {
             let count = table.iter().filter(|target| *target == name).count() as f64;
-            let due = share(&weights, name) * table.len() as f64;
-            // Within an element, however small the weight.
-            assert!((count - due).abs() <= 1.0, "{name}: {count} elements, {due} are due");
+            let share = share(&weights, name);
+            let due = share * table.len() as f64;
+            // Within an element, however small the weight; of many targets within what a die does with a million flows.
+            let die = (share * (1.0 - share) / 1e6).sqrt() * table.len() as f64;
+            let allowed = if weights.len() > 16 { die + 1.0 } else { 1.0 };
+            assert!((count - due).abs() <= allowed, "{name}: {count} elements, {due} are due");
+            assert!(count > 0.0 || due < 1.0, "{name} has none of {due} elements");
         }
     }
 }
@@ -323,7 +328,7 @@ fn a_million_flows_are_spread_by_weight() {
 fn little_moves_that_does_not_have_to() {
     // Targets, and how much may move. What is beyond what must comes of chance, and grows as the share
     // of what must move shrinks.
-    for (targets, most) in [(2_usize, 1.01), (3, 1.02), (10, 1.06), (16, 1.08), (48, 1.12), (100, 1.05)] {
+    for (targets, most) in [(2_usize, 1.01), (3, 1.02), (10, 1.06), (16, 1.08), (48, 1.05), (100, 1.05)] {
         let weights = weighted(&vec![100; targets]);
         let before = table(&weights);
         let mut worst: f64 = 0.0;
