@@ -155,15 +155,16 @@ fn judge(control: &Control, arrived: &Arrived, account: &Account, judged: &mut J
         return None;
     }
     judged.length = bytes.len();
-    if active & ACTIVE_CHECKSUMS != 0 && gateway_checksum(arrived.context, cpu) != 0 {
-        return None;
-    }
     let seed = MEMO_SEED.load();
     let key = FlowKey::new(arrived.interface.slot, &judged.packet, seed);
     let (place, line) = memo::at_hand(MEMO_SETS.load(), seed, key, cpu, &judged.packet)?;
     // SAFETY: a line of a live element of MEMO, written on this CPU only.
     let decided = unsafe { &*line };
     if !memo::holds(decided, Control::stamp_of(active), variant(judged)?, arrived.jiffies) {
+        return None;
+    }
+    // What the memo does not know is verified on the whole way.
+    if active & ACTIVE_CHECKSUMS != 0 && gateway_checksum(arrived.context, cpu) != 0 {
         return None;
     }
     let mut known = KNOWN | place as u64;

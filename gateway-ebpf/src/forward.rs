@@ -225,7 +225,7 @@ pub fn count_down(bytes: &Bytes, family: u32, l3_offset: u32) -> Option<()> {
     ip.put8::<8>(ip.byte::<8>().wrapping_sub(1));
     // What its word lost, the checksum gains (RFC 1624, equation 3), in whichever byte order (RFC 1071 2B).
     let sum = ip.raw16::<10>() as u32 + 0x0100_u16.to_be() as u32;
-    ip.put_raw16::<10>((sum + (sum + 1 >> 16)) as u16);
+    ip.put_raw16::<10>((sum + ((sum + 1) >> 16)) as u16);
     Some(())
 }
 

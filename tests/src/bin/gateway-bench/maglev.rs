@@ -30,9 +30,9 @@ pub fn run(_: Effort) -> Result<()> {
         "maglev: share = the target that is farthest from its weight's share, in percent of that share:"
     );
     println!("        by elements of the table, and by {FLOWS} TCP flows of as many sources, beside one");
-    println!("        standard deviation of what a fair die would give that target. Moved = flows that");
-    println!("        find another target when one is lost, comes, or gets half its weight, over the share");
-    println!("        that must move: the worst of three. Turns = the same for the paper's own way.\n");
+    println!("        standard deviation of what a fair die would give that target. Moved = elements that");
+    println!("        have another target when one is lost, comes, or gets half its weight, over the share");
+    println!("        that must move: the worst of three. In brackets the same by the paper's turns.\n");
     println!(
         "{:<16}{:>10}{:>7}{:>10}{:>9}{:>9}{:>7}{:>21}{:>17}{:>17}",
         "targets",
@@ -196,10 +196,10 @@ fn worst(weights: &Weights, table: impl Fn(&Weights) -> Result<Vec<u16>>) -> Res
             }
             let of_after = names(&after);
             let now = table(&after)?;
-            let elsewhere = |element: &usize| {
-                of_before[usize::from(before[*element])] != of_after[usize::from(now[*element])]
+            let elsewhere = |(before, now): &(&u16, &u16)| {
+                of_before[usize::from(**before)] != of_after[usize::from(**now)]
             };
-            let moved = flows(before.len()).filter(elsewhere).count() as f64 / f64::from(FLOWS);
+            let moved = before.iter().zip(&now).filter(elsewhere).count() as f64 / before.len() as f64;
             let must = (share(&after, name) - share(weights, name)).abs();
             worst[change] = worst[change].max(moved / must);
         }
