@@ -37,10 +37,13 @@ fn put(control: &Control, route: u32, set: *mut KeyedSet, judged: &mut Judged) -
     if route.syn_cookies != 0 {
         return Some(COOKIES);
     }
+    let coarse_ns = now_ns(control, false);
     let mut left: u64 = bytemuck::cast(route.limits);
     let mut i = 0;
     while i < MAX_ROUTE_LIMITS && left as u16 != 0 {
-        if !is_within(control, limit(judged, left as u16)?, set, judged) {
+        let limit = limit(judged, left as u16)?;
+        let now_ns = if limit.precise != 0 { now_ns(control, true) } else { coarse_ns };
+        if !is_within(limit, time(now_ns), set, judged) {
             break;
         }
         left >>= 16;
@@ -52,7 +55,7 @@ fn put(control: &Control, route: u32, set: *mut KeyedSet, judged: &mut Judged) -
 /// Charges and counts a packet at a limit, if that is a plain one and the packet is within it, with no ban or refusal to
 /// be looked at. Else nothing is done, and [`crate::police`] decides.
 #[inline(always)]
-fn is_within(control: &Control, limit: &LimitEntry, set: *mut KeyedSet, judged: &Judged) -> bool {
+fn is_within(limit: &LimitEntry, now: u64, set: *mut KeyedSet, judged: &Judged) -> bool {
     let units = if limit.unit == Unit::Packets as u8 { 1 } else { judged.length };
     let full_at = if limit.plain == PLAIN_FOR_ALL {
         let Some(bucket) = bucket(limit.slot) else { return false };
@@ -69,7 +72,6 @@ fn is_within(control: &Control, limit: &LimitEntry, set: *mut KeyedSet, judged: 
         }
         place.full_at()
     };
-    let now = time(now_ns(control, limit.precise != 0));
     let old = full_at.load();
     let price = price(units, limit.cost, limit.shift);
     let Some(after) = take(ahead(old, now, limit.horizon), price, limit.depth) else { return false };
