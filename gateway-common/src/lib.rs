@@ -22,3 +22,4 @@ pub mod path;
 pub mod reason;
 pub mod target;
 pub mod track;
+pub mod ways;

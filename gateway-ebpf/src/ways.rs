@@ -2,19 +2,12 @@
 //! at once then, and nothing waits for a branch that the processor guessed wrong.
 
 use core::arch::asm;
+pub use gateway_common::ways::NONE;
 
-/// None of them.
-pub const NONE: u32 = u32::MAX;
-
-/// Which of four words is 0, or [`NONE`]. At most one may be.
+/// As [`gateway_common::ways::zero_of`].
 #[inline(always)]
 pub fn zero_of(words: [u64; 4]) -> u32 {
-    let [a, b, c, d] = words.map(|word| word | word.wrapping_neg());
-    let (odd, upper) = (b & d, c & d);
-    if top(a & c & odd) != 0 {
-        return NONE;
-    }
-    3 ^ (top(odd) | top(upper) << 1)
+    gateway_common::ways::zero_of(words, top)
 }
 
 /// 1 if the word is 0, else 0.
@@ -23,7 +16,7 @@ pub fn is_zero(word: u64) -> u32 {
     top(word | word.wrapping_neg()) ^ 1
 }
 
-/// The top bit, which `word | -word` has unless the word is 0. In assembly, or the compiler makes a branch of it.
+/// The top bit. In assembly, or the compiler makes a branch of it.
 #[inline(always)]
 fn top(mut word: u64) -> u32 {
     // SAFETY: plain arithmetic on a register.
