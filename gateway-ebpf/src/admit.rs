@@ -1,12 +1,13 @@
 //! The limits of most packets: plain ones, that they are within. What else a limit can say is for [`crate::police`],
 //! with several times the code.
 
+use crate::atomic::Word;
 use crate::keyed;
 use crate::pipeline::Judged;
-use crate::police::{COOKIES, FAULT, bucket, limit, now_ns, source_key, word};
+use crate::police::{COOKIES, DONE, FAULT, bucket, limit, now_ns, source_key, word};
 use crate::{account, classify, maps, scratch};
 use gateway_common::abi::{Control, KEYED_COUNT, KeyedSet};
-use gateway_common::image::{LimitEntry, MAX_ROUTE_LIMITS, PLAIN_BY_IPV4, PLAIN_BY_IPV6, PLAIN_FOR_ALL};
+use gateway_common::image::{MAX_ROUTE_LIMITS, PLAIN_BY_IPV4, PLAIN_BY_IPV6, PLAIN_FOR_ALL};
 use gateway_common::limit::{UNITS_MAX, Unit, ahead, price, take, time};
 
 /// [`admit`] for the packet that this CPU judges. A global function, see [`classify::gateway_classify`].
@@ -39,45 +40,90 @@ fn put(control: &Control, route: u32, set: *mut KeyedSet, judged: &mut Judged) -
     }
     let coarse_ns = now_ns(control, false);
     let mut left: u64 = bytemuck::cast(route.limits);
-    let mut i = 0;
-    while i < MAX_ROUTE_LIMITS && left as u16 != 0 {
-        let limit = limit(judged, left as u16)?;
-        let now_ns = if limit.precise != 0 { now_ns(control, true) } else { coarse_ns };
-        if !is_within(limit, time(now_ns), set, judged) {
+    let mut pairs = 0;
+    while pairs < MAX_ROUTE_LIMITS / 2 && left != DONE {
+        let Some(first) = Charge::at(control, left as u16, coarse_ns, set, judged) else { break };
+        let next = (left >> 16) as u16;
+        if next == 0 {
+            if !first.is_made() {
+                break;
+            }
+            first.count(judged);
+            return Some(DONE);
+        }
+        let Some(second) = Charge::at(control, next, coarse_ns, set, judged) else { break };
+        if !first.is_made() {
             break;
         }
+        let both = second.is_made();
+        first.count(judged);
         left >>= 16;
-        i += 1;
+        if !both {
+            break;
+        }
+        second.count(judged);
+        left >>= 16;
+        pairs += 1;
     }
     Some(left)
 }
 
-/// Charges and counts a packet at a limit, if that is a plain one and the packet is within it, with no ban or refusal to
-/// be looked at. Else nothing is done, and [`crate::police`] decides.
-#[inline(always)]
-fn is_within(limit: &LimitEntry, now: u64, set: *mut KeyedSet, judged: &Judged) -> bool {
-    let units = if limit.unit == Unit::Packets as u8 { 1 } else { judged.length };
-    let full_at = if limit.plain == PLAIN_FOR_ALL {
-        let Some(bucket) = bucket(limit.slot) else { return false };
-        // SAFETY: a field of an element of BUCKETS.
-        word(unsafe { &raw mut (*bucket).full_at })
-    } else {
-        let by = if judged.packet.family == 6 { PLAIN_BY_IPV6 } else { PLAIN_BY_IPV4 };
-        if limit.plain & by == 0 || set.is_null() {
-            return false;
+/// What a packet takes out of a bucket. Two limits are looked at before either is charged: a locked instruction holds up
+/// all loads behind it, and each packet would wait for memory twice.
+struct Charge {
+    full_at: Word,
+    old: u64,
+    new: u64,
+    slot: u32,
+}
+
+impl Charge {
+    /// At the limit of this index, if that is a plain one and the packet is within it, with no ban or refusal to be looked
+    /// at. Else [`crate::police`] decides.
+    #[inline(always)]
+    fn at(
+        control: &Control,
+        index: u16,
+        coarse_ns: u64,
+        set: *mut KeyedSet,
+        judged: &Judged,
+    ) -> Option<Charge> {
+        let limit = limit(judged, index)?;
+        let full_at = if limit.plain == PLAIN_FOR_ALL {
+            let bucket = bucket(limit.slot)?;
+            // SAFETY: a field of an element of BUCKETS.
+            word(unsafe { &raw mut (*bucket).full_at })
+        } else {
+            let by = if judged.packet.family == 6 { PLAIN_BY_IPV6 } else { PLAIN_BY_IPV4 };
+            if limit.plain & by == 0 || set.is_null() {
+                return None;
+            }
+            let place = keyed::find_from(set, &source_key(limit, judged), judged)?;
+            if place.tag().load() & KEYED_COUNT != 0 {
+                return None;
+            }
+            place.full_at()
+        };
+        let units = if limit.unit == Unit::Packets as u8 { 1 } else { judged.length };
+        let now = time(if limit.precise != 0 { now_ns(control, true) } else { coarse_ns });
+        let old = full_at.load();
+        let price = price(units, limit.cost, limit.shift);
+        let after = take(ahead(old, now, limit.horizon), price, limit.depth)?;
+        if units > UNITS_MAX {
+            return None;
         }
-        let Some(place) = keyed::find_from(set, &source_key(limit, judged), judged) else { return false };
-        if place.tag().load() & KEYED_COUNT != 0 {
-            return false;
-        }
-        place.full_at()
-    };
-    let old = full_at.load();
-    let price = price(units, limit.cost, limit.shift);
-    let Some(after) = take(ahead(old, now, limit.horizon), price, limit.depth) else { return false };
-    if units > UNITS_MAX || !full_at.replace(old, now.wrapping_add(after)) {
-        return false;
+        Some(Charge { full_at, old, new: now.wrapping_add(after), slot: limit.slot })
     }
-    account::limit(judged.cpu, limit.slot, false, judged.length);
-    true
+
+    /// Charges the packet; false, and nothing done, where another CPU has changed the bucket meanwhile.
+    #[inline(always)]
+    fn is_made(&self) -> bool {
+        self.full_at.replace(self.old, self.new)
+    }
+
+    /// Counts the packet.
+    #[inline(always)]
+    fn count(&self, judged: &Judged) {
+        account::limit(judged.cpu, self.slot, false, judged.length);
+    }
 }

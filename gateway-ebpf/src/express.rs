@@ -32,7 +32,7 @@ use gateway_common::abi::{
 use gateway_common::packet::FlowKey;
 use gateway_common::parse::{Frame, plain};
 
-/// What [`gateway_express`] says of a frame.
+/// What the short way says of a frame, for [`crate::programs::gateway_xdp_whole`].
 #[derive(Clone, Copy)]
 pub struct Said(pub u64);
 
@@ -117,15 +117,23 @@ struct Outcome {
     counter: u32,
 }
 
-/// Puts the frame to the short way: see [`Said`]. A global function, see [`crate::classify::gateway_classify`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn gateway_express(context: *mut xdp_md) -> u64 {
-    express(context).unwrap_or(0)
+/// Puts the frame to the short way: what the program returns, if that was the way to go. Else the scratch element holds
+/// what is to be said of it.
+#[inline(always)]
+pub fn go(context: *mut xdp_md) -> Option<u32> {
+    // SAFETY: a helper without arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let judged = scratch::judged(cpu)?;
+    let said = Said(express(context, cpu, judged).unwrap_or(Said::NOTHING.0));
+    let code = said.code();
+    if code.is_none() {
+        judged.said = said.0;
+    }
+    code
 }
 
 #[inline(always)]
-fn express(context: *mut xdp_md) -> Option<u64> {
+fn express(context: *mut xdp_md, cpu: u32, judged: &mut Judged) -> Option<u64> {
     let control = maps::CONTROL.get_ptr(0)?;
     // SAFETY: the one element of CONTROL. Read once: a packet is judged by exactly one generation.
     let active = unsafe { core::ptr::read_volatile(&raw const (*control).active) };
@@ -134,11 +142,10 @@ fn express(context: *mut xdp_md) -> Option<u64> {
     }
     // SAFETY: the same element; user space changes its words one at a time.
     let control: &Control = unsafe { &*control };
-    // SAFETY: the context that the kernel gave to the program, and a helper without arguments.
-    let (ifindex, cpu) = unsafe { ((*context).ingress_ifindex, bpf_get_smp_processor_id()) };
+    // SAFETY: the context that the kernel gave to the program.
+    let ifindex = unsafe { (*context).ingress_ifindex };
     let interface = interface(ifindex);
     let arrived = Arrived { context, interface, cpu, active, jiffies: jiffies() };
-    let judged = scratch::judged(cpu)?;
     judged.open(cpu, active);
     let account = Account::open(cpu, interface.slot as u32, Hook::Xdp as u32, Control::parity_of(active))?;
     if event::is_sampled(control, account.sequence, false) {

@@ -7,7 +7,7 @@
 
 use crate::scratch::Scratch;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, RingBuf};
+use aya_ebpf::btf_maps::{Array, ProgramArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use gateway_common::abi::{
     Bucket, ConnectionSet, Control, Count, Egress, FRAGMENT_SETS, FlowRecord, FragmentSet, HandshakeCount,
@@ -153,6 +153,11 @@ pub static NEIGHBOURS: Array<Neighbour, MAX_TARGETS, MAPPED> = Array::new();
 /// Lost and evicted. Writer: kernel.
 #[btf_map]
 pub static TELEMETRY: Array<u64, 1, MAPPED> = Array::new();
+
+/// The program that goes the whole way at XDP, where that of the short one goes on. Writer: user space, before either is
+/// attached.
+#[btf_map]
+pub static XDP_WHOLE: ProgramArray<1> = ProgramArray::new();
 
 /// The packet that each CPU is judging, see [`crate::scratch`]. Writer: kernel.
 #[btf_map]

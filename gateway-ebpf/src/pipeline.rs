@@ -134,6 +134,8 @@ pub struct Judged {
     pub limits: u32,
     /// What is left of the limits, where the short way began with them.
     pub left: u64,
+    /// What the short way said of the frame, see [`Said`].
+    pub said: u64,
 }
 
 /// Words of [`Judged`] that are cleared for each packet.
@@ -141,7 +143,7 @@ const CLEARED: usize = 19;
 
 const _: () = {
     assert!(offset_of!(Judged, route) == CLEARED * 8);
-    assert!(size_of::<Judged>() == 296);
+    assert!(size_of::<Judged>() == 304);
 };
 
 impl Judged {

@@ -1,10 +1,10 @@
 //! The programs: each hands its context to the pipeline.
 
 use crate::act::{SkbFrame, XdpFrame, take_over};
-use crate::express::{Said, gateway_express};
-use crate::{egress, maps, pipeline};
+use crate::express::{self, Said};
+use crate::{egress, maps, pipeline, scratch};
 use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action, xdp_md};
-use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use gateway_common::abi::{INTERFACE_JUDGE_IN_TC, Interface};
@@ -18,23 +18,31 @@ pub fn interface(ifindex: u32) -> Interface {
     }
 }
 
-/// Judges every frame of a governed interface.
+/// Judges every frame of a governed interface: the short way, and for what that leaves [`gateway_xdp_whole`].
+///
+/// Not by a call, though that would be simpler: where the processor is kept from guessing returns (against speculation
+/// on the return stack), one costs as much as a limit, and the short way has none of its own so. And neither's stack
+/// has to hold the other's.
 #[xdp(frags)]
 #[inline(always)]
 pub fn gateway_xdp(ctx: XdpContext) -> u32 {
-    let context: *mut xdp_md = ctx.ctx;
-    let said = Said(gateway_express(context));
-    said.code().unwrap_or_else(|| gateway_judge(context, said.0))
+    if let Some(code) = express::go(ctx.ctx) {
+        return code;
+    }
+    // SAFETY: a program of this object, for which user space has put it there.
+    unsafe { maps::XDP_WHOLE.tail_call(&ctx, 0) };
+    xdp_action::XDP_PASS
 }
 
-/// The whole way at XDP, of which the short one has said something: what the program returns. A global function beside
-/// that one, so that neither's stack has to hold the other's.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn gateway_judge(context: *mut xdp_md, said: u64) -> u32 {
-    // SAFETY: the context that the kernel gave to the program.
-    let interface = interface(unsafe { (*context).ingress_ifindex });
-    pipeline::run(&XdpFrame::new(context), &interface, Said(said)).unwrap_or(xdp_action::XDP_PASS)
+/// The whole way at XDP, for frames of which the short one has said something.
+#[xdp(frags)]
+#[inline(always)]
+pub fn gateway_xdp_whole(ctx: XdpContext) -> u32 {
+    let context: *mut xdp_md = ctx.ctx;
+    // SAFETY: the context that the kernel gave to the program, and a helper without arguments.
+    let (ifindex, cpu) = unsafe { ((*context).ingress_ifindex, bpf_get_smp_processor_id()) };
+    let said = scratch::judged(cpu).map_or(Said::NOTHING, |judged| Said(judged.said));
+    pipeline::run(&XdpFrame::new(context), &interface(ifindex), said).unwrap_or(xdp_action::XDP_PASS)
 }
 
 /// Sets what XDP decided on the skb; judges where there is no XDP.

@@ -249,6 +249,7 @@ fn every_maps_value_is_one_that_is_compared() -> Result<()> {
         (maps::FRAGMENTS, "FragmentEntry"),
         (maps::OWN_ADDRESSES, "OwnAddresses"),
         (maps::PATH_MTUS, "PathMtu"),
+        (maps::XDP_WHOLE, "u32"),
     ];
     let wanted = wanted.map(|(map, value)| (map.to_owned(), value.to_owned())).into_iter().collect();
     assert_eq!(values, wanted);

@@ -81,7 +81,7 @@ fn the_stacks_of_all_that_is_under_way_fit() -> Result<()> {
     let mut object = Object::parse(OBJECT)?;
     let sections: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
     object.relocate_calls(&sections)?;
-    for name in [programs::XDP, programs::TC_INGRESS, programs::TC_EGRESS] {
+    for name in [programs::XDP, programs::XDP_WHOLE, programs::TC_INGRESS, programs::TC_EGRESS] {
         let key = object.programs.get(name).context(name)?.function_key();
         let functions = functions(&object.functions.get(&key).context(name)?.instructions);
         ensure!(functions.len() > 2, "{name} calls hardly anything: {functions:?}");

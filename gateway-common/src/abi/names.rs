@@ -24,6 +24,9 @@ pub mod maps {
     pub const TELEMETRY: &str = "TELEMETRY";
     /// By CPU, of a type of the kernel's own. Writer: kernel.
     pub const SCRATCH: &str = "SCRATCH";
+    /// The program [`super::programs::XDP_WHOLE`], of the same object. Pinned beside the programs, since the kernel empties
+    /// such a map when user space has let go of it. Writer: user space.
+    pub const XDP_WHOLE: &str = "XDP_WHOLE";
     /// Ring buffer of [`super::super::FlowRecord`]: flows that left the memo. Full: counted, see [`super::super::Telemetry`].
     pub const FLOWS: &str = "FLOWS";
     /// Ring buffer of [`super::super::PacketEvent`]. Full: counted in [`super::super::Telemetry::EventsLost`].
@@ -76,6 +79,8 @@ pub mod maps {
 pub mod programs {
     /// XDP, every governed interface.
     pub const XDP: &str = "gateway_xdp";
+    /// XDP, what [`XDP`] leaves: it is in [`super::maps::XDP_WHOLE`].
+    pub const XDP_WHOLE: &str = "gateway_xdp_whole";
     /// tc ingress, every governed interface.
     pub const TC_INGRESS: &str = "gateway_tc";
     /// tc egress, every governed interface: the return half of what this node's own targets say.

@@ -4,7 +4,7 @@ use super::mapped::MappedMut;
 use super::pins::{Pins, Staged};
 use super::shape::{self, SHAPES};
 use super::{Error, Options};
-use aya::maps::MapData;
+use aya::maps::{MapData, ProgramArray};
 use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
@@ -19,8 +19,21 @@ use std::path::Path;
 pub const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/gateway.bpf.o"));
 
 /// Every program of the object.
-const PROGRAMS: [&str; 5] =
-    [programs::XDP, programs::TC_INGRESS, programs::TC_EGRESS, programs::XDP_PASS, programs::CLOCK];
+const PROGRAMS: [&str; 6] = [
+    programs::XDP,
+    programs::XDP_WHOLE,
+    programs::TC_INGRESS,
+    programs::TC_EGRESS,
+    programs::XDP_PASS,
+    programs::CLOCK,
+];
+
+/// What is pinned where programs are.
+const PROGRAM_PINS: [&str; PROGRAMS.len() + 1] = {
+    let mut pins = [maps::XDP_WHOLE; PROGRAMS.len() + 1];
+    pins.split_at_mut(PROGRAMS.len()).0.copy_from_slice(&PROGRAMS);
+    pins
+};
 
 /// The ring of the kernel side's log, there if the object was built with logging.
 pub(super) const LOG_RING: &str = "AYA_LOGS";
@@ -114,6 +127,12 @@ pub(super) fn load_new(pins: &Pins, options: &Options, cpus: u32) -> Result<Ebpf
     Ok(ebpf)
 }
 
+/// What leads on in programs that a start which was cut off had put beside the old ones, if there was one. They may be
+/// attached: the kernel must not empty this before they are replaced.
+pub(super) fn hold_left_over(pins: &Pins) -> Option<MapData> {
+    MapData::from_pin(pins.program(&beside(maps::XDP_WHOLE))).ok()
+}
+
 /// Loads the object against the pinned maps; its programs are pinned beside the old ones, which
 /// [`publish_programs`] replaces.
 pub(super) fn load_beside(pins: &Pins, options: &Options, sizes: Sizes) -> Result<Ebpf, Error> {
@@ -122,7 +141,7 @@ pub(super) fn load_beside(pins: &Pins, options: &Options, sizes: Sizes) -> Resul
             loader.map_pin_path(shape.name, pins.map(shape.name));
         }
     })?;
-    for name in PROGRAMS {
+    for name in PROGRAM_PINS {
         super::pins::remove_tree(&pins.program(&beside(name)))?;
     }
     load_programs(&mut ebpf, |name| pins.program(&beside(name)))?;
@@ -131,7 +150,7 @@ pub(super) fn load_beside(pins: &Pins, options: &Options, sizes: Sizes) -> Resul
 
 /// Puts the pins that [`load_beside`] made in the place of the old ones.
 pub(super) fn publish_programs(pins: &Pins, options: &Options) -> Result<(), Error> {
-    for name in PROGRAMS {
+    for name in PROGRAM_PINS {
         let new = pins.program(&beside(name));
         fs::rename(&new, pins.program(name)).map_err(Error::pins("renaming", new))?;
     }
@@ -175,7 +194,22 @@ fn load_programs(ebpf: &mut Ebpf, path: impl Fn(&str) -> std::path::PathBuf) -> 
             source: std::io::Error::other(source),
         })?;
     }
-    Ok(())
+    lead_on(ebpf, &path(maps::XDP_WHOLE))
+}
+
+/// Tells the program of the short way which one goes the whole one, and pins that.
+fn lead_on(ebpf: &mut Ebpf, path: &Path) -> Result<(), Error> {
+    let lacks = |kind, name| Error::ObjectLacks { kind, name };
+    let program = ebpf.program(programs::XDP_WHOLE).ok_or(lacks("program", programs::XDP_WHOLE))?;
+    let Program::Xdp(program) = program else { return Err(lacks("XDP program", programs::XDP_WHOLE)) };
+    let program = program.fd().and_then(|fd| Ok(fd.try_clone()?));
+    let program = program.map_err(Error::program("loading", programs::XDP_WHOLE))?;
+    let map = ebpf.map_mut(maps::XDP_WHOLE).ok_or(lacks("map", maps::XDP_WHOLE))?;
+    let mut whole: ProgramArray<&mut MapData> =
+        map.try_into().map_err(Error::map("opening", maps::XDP_WHOLE))?;
+    whole.set(0, &program, 0).map_err(Error::map("writing", maps::XDP_WHOLE))?;
+    let map = ebpf.map(maps::XDP_WHOLE).ok_or(lacks("map", maps::XDP_WHOLE))?;
+    map.pin(path).map_err(Error::map("pinning", maps::XDP_WHOLE))
 }
 
 /// How often a load is tried: as often as libbpf does.
