@@ -45,6 +45,9 @@ pub(super) struct Programs {
     pub(super) tc: SchedClassifier,
     pub(super) tc_egress: SchedClassifier,
     pub(super) pass: Xdp,
+    /// What leads from the short way to the whole one. Held, so that it lasts as long as the daemon, whatever becomes of
+    /// its pin.
+    _whole: MapData,
 }
 
 impl Programs {
@@ -54,6 +57,7 @@ impl Programs {
             tc: open_tc(pins, programs::TC_INGRESS)?,
             tc_egress: open_tc(pins, programs::TC_EGRESS)?,
             pass: open_xdp(pins, programs::XDP_PASS)?,
+            _whole: open_map(maps::XDP_WHOLE, &pins.program(maps::XDP_WHOLE))?,
         })
     }
 }

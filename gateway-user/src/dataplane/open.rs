@@ -174,10 +174,11 @@ fn adopt(
 }
 
 /// Loads this binary's programs over the pinned maps and puts them in the place of those that run,
-/// if they are of another build, or if a log is asked for, whose ring is a program's own.
+/// if they are of another build, if what leads from one to another is gone, or if a log is asked for, whose ring is a
+/// program's own.
 fn replace_programs(pins: &Pins, options: &Options, sizes: Sizes) -> Result<Option<Ebpf>, Error> {
     let same = pins.object()?.is_some_and(|found| found == object::digest(options.log_level));
-    if same && options.log_level == 0 {
+    if same && pins.program(maps::XDP_WHOLE).exists() && options.log_level == 0 {
         return Ok(None);
     }
     let _held = object::hold_left_over(pins);

@@ -158,3 +158,20 @@ fn programs_of_another_build_are_replaced_under_their_links() {
         assert!(!dir.open().opened().programs_replaced);
     });
 }
+
+/// The kernel empties a map of programs that nobody in user space has.
+#[test]
+fn what_leads_from_the_short_way_to_the_whole_one_is_held_and_put_back() {
+    in_namespace(|| {
+        let dir = PinDir::new();
+        let mut first = dir.open();
+        first.apply(&dropping(80), [0; 4], 0).unwrap();
+        let pin = dir.path().join(version()).join("programs").join(maps::XDP_WHOLE);
+        fs::remove_file(&pin).unwrap();
+        assert_eq!(run(&first, &udp(1, 80), 1).return_value, XDP_DROP);
+        drop(first);
+        let second = dir.open();
+        assert!(second.opened().programs_replaced && pin.exists());
+        assert_eq!(run(&second, &udp(2, 80), 1).return_value, XDP_DROP);
+    });
+}
