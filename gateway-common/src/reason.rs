@@ -50,7 +50,7 @@ reasons! {
     Default = 2, "default", "policy";
     /// The route redirects to an interface that is not there now.
     RedirectTarget = 3, "redirect_target", "gateway";
-    /// The policy's tables pointed outside themselves.
+    /// The policy's tables pointed outside themselves, or the program that reads them is gone.
     PolicyFault = 4, "policy_fault", "gateway";
     /// Over a limit of its route.
     Limit = 5, "limit", "policy";

@@ -19,8 +19,8 @@ pub extern "C" fn gateway_admit(cpu: u32) -> u64 {
     admit(control, route, judged)
 }
 
-/// Notes DSCP and pool of a packet, and puts it to the limits of its route, in their order, as long as each is a plain one
-/// that it is within: what is left then, see [`crate::police`].
+/// Notes DSCP and pool of a packet, and puts it to the limits of its route, in their order and two at a time, as long as
+/// they are plain ones that it is within: what is left then, see [`crate::police`].
 #[inline(always)]
 pub fn admit(control: &Control, route: u32, judged: &mut Judged) -> u64 {
     // Before all else: what it waits for is then fetched while the rest is read.
@@ -45,17 +45,17 @@ fn put(control: &Control, route: u32, set: *mut KeyedSet, judged: &mut Judged) -
         let Some(first) = Charge::at(control, left as u16, coarse_ns, set, judged) else { break };
         let next = (left >> 16) as u16;
         if next == 0 {
-            if !first.is_made() {
+            if !first.make() {
                 break;
             }
             first.count(judged);
             return Some(DONE);
         }
         let Some(second) = Charge::at(control, next, coarse_ns, set, judged) else { break };
-        if !first.is_made() {
+        if !first.make() {
             break;
         }
-        let both = second.is_made();
+        let both = second.make();
         first.count(judged);
         left >>= 16;
         if !both {
@@ -117,7 +117,7 @@ impl Charge {
 
     /// Charges the packet; false, and nothing done, where another CPU has changed the bucket meanwhile.
     #[inline(always)]
-    fn is_made(&self) -> bool {
+    fn make(&self) -> bool {
         self.full_at.replace(self.old, self.new)
     }
 

@@ -10,13 +10,13 @@
 //! that one puts questions to packets which these are not, and whoever forwards 64 bytes every 100 ns pays for each.
 
 use crate::account::Account;
-use crate::act::{egress, gateway_checksum, leave};
+use crate::act::{XdpFrame, egress, gateway_checksum, leave};
 use crate::admit::admit;
 use crate::classify::{generation, variant};
 use crate::forward::{ETHERNET, count_down, put_ethernet};
 use crate::frame::{Bytes, Checked};
 use crate::paths::{goes_with_its_flow, make_room, path_to, write};
-use crate::pipeline::{Judged, MEMO_SEED, MEMO_SETS, jiffies};
+use crate::pipeline::{Hook as _, Judged, MEMO_SEED, MEMO_SETS, jiffies};
 use crate::police::DONE;
 use crate::programs::interface;
 use crate::rewrite::set_dscp;
@@ -25,12 +25,13 @@ use crate::{account, event, maps, memo, pool, scratch, track};
 use aya_ebpf::bindings::{xdp_action, xdp_md};
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_redirect};
 use gateway_common::abi::{
-    ACTIVE_CHECKSUMS, CONTROL_FLOWS, Control, EGRESS_XDP_FRAMES, Hook, INTERFACE_NATIVE,
+    ACTIVE_CHECKSUMS, CONTROL_FLOWS, COUNTER_DEFAULT, Control, EGRESS_XDP_FRAMES, Hook, INTERFACE_NATIVE,
     INTERFACE_TX_BY_REDIRECT, INTERFACE_TX_BY_TC, Interface, MEMO_CONNECTION, MEMO_EXTRA, MEMO_RETURNS,
     MEMO_TARGET, METADATA_MAGIC, MemoLine, Metadata, NEXT_HOP_XDP_FRAMES, NextHopState, UNSET, Verdict,
 };
 use gateway_common::packet::FlowKey;
 use gateway_common::parse::{Frame, plain};
+use gateway_common::reason::Reason;
 
 /// What the short way says of a frame, for [`crate::programs::gateway_xdp_whole`].
 #[derive(Clone, Copy)]
@@ -130,6 +131,23 @@ pub fn go(context: *mut xdp_md) -> Option<u32> {
         judged.said = said.0;
     }
     code
+}
+
+/// Refuses a frame that would go the whole way where there is none, as one for which the policy's tables point outside
+/// themselves, and counts it: what the program returns. Nothing where no policy is live.
+#[inline(always)]
+pub fn refuse(context: *mut xdp_md) -> Option<u32> {
+    // SAFETY: the context that the kernel gave to the program, and a helper without arguments.
+    let (ifindex, cpu) = unsafe { ((*context).ingress_ifindex, bpf_get_smp_processor_id()) };
+    let judged = scratch::judged(cpu)?;
+    if !Said(judged.said).is_opened() {
+        return None;
+    }
+    let (slot, parity) = (interface(ifindex).slot as u32, Control::parity_of(judged.active));
+    let account = Account::again(cpu, slot, Hook::Xdp as u32, parity)?;
+    account.reason(Reason::PolicyFault.code() as u32, true);
+    account.close(Verdict::Drop as u32, COUNTER_DEFAULT, XdpFrame::new(context).length(0));
+    Some(xdp_action::XDP_DROP)
 }
 
 #[inline(always)]

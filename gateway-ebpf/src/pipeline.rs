@@ -242,14 +242,15 @@ impl Judged {
     }
 }
 
-/// The way of a packet that arrived on `interface`, of which the short way has `said` something. Nothing comes back
+/// The way of a packet that arrived on `interface`, of which at XDP the short way has said something. Nothing comes back
 /// only where a map look-up failed that cannot fail; the packet then passes.
 #[inline(always)]
-pub fn run<H: Hook>(hook: &H, interface: &Interface, said: Said) -> Option<H::Code> {
+pub fn run<H: Hook>(hook: &H, interface: &Interface) -> Option<H::Code> {
     let control = maps::CONTROL.get_ptr(0)?;
     // SAFETY: a helper without arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let (judged, forwarding) = scratch::forwarding(cpu)?;
+    let said = if H::IS_XDP { Said(judged.said) } else { Said::NOTHING };
     let slot = interface.slot as u32;
     let (active, account) = if said.is_opened() {
         // Not read again: there may be another one by now.

@@ -1,10 +1,9 @@
 //! The programs: each hands its context to the pipeline.
 
 use crate::act::{SkbFrame, XdpFrame, take_over};
-use crate::express::{self, Said};
-use crate::{egress, maps, pipeline, scratch};
+use crate::{egress, express, maps, pipeline};
 use aya_ebpf::bindings::{TC_ACT_UNSPEC, xdp_action, xdp_md};
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use gateway_common::abi::{INTERFACE_JUDGE_IN_TC, Interface};
@@ -31,7 +30,7 @@ pub fn gateway_xdp(ctx: XdpContext) -> u32 {
     }
     // SAFETY: a program of this object, for which user space has put it there.
     unsafe { maps::XDP_WHOLE.tail_call(&ctx, 0) };
-    xdp_action::XDP_PASS
+    express::refuse(ctx.ctx).unwrap_or(xdp_action::XDP_PASS)
 }
 
 /// The whole way at XDP, for frames of which the short one has said something.
@@ -39,10 +38,9 @@ pub fn gateway_xdp(ctx: XdpContext) -> u32 {
 #[inline(always)]
 pub fn gateway_xdp_whole(ctx: XdpContext) -> u32 {
     let context: *mut xdp_md = ctx.ctx;
-    // SAFETY: the context that the kernel gave to the program, and a helper without arguments.
-    let (ifindex, cpu) = unsafe { ((*context).ingress_ifindex, bpf_get_smp_processor_id()) };
-    let said = scratch::judged(cpu).map_or(Said::NOTHING, |judged| Said(judged.said));
-    pipeline::run(&XdpFrame::new(context), &interface(ifindex), said).unwrap_or(xdp_action::XDP_PASS)
+    // SAFETY: the context that the kernel gave to the program.
+    let interface = interface(unsafe { (*context).ingress_ifindex });
+    pipeline::run(&XdpFrame::new(context), &interface).unwrap_or(xdp_action::XDP_PASS)
 }
 
 /// Sets what XDP decided on the skb; judges where there is no XDP.
@@ -55,7 +53,7 @@ pub fn gateway_tc(ctx: TcContext) -> i32 {
     if interface.flags & INTERFACE_JUDGE_IN_TC == 0 {
         return take_over(context).unwrap_or(TC_ACT_UNSPEC);
     }
-    pipeline::run(&SkbFrame::new(context), &interface, Said::NOTHING).unwrap_or(TC_ACT_UNSPEC)
+    pipeline::run(&SkbFrame::new(context), &interface).unwrap_or(TC_ACT_UNSPEC)
 }
 
 /// Translates what targets on this node say, or whose way led through its stack, on its way out.

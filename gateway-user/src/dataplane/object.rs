@@ -133,8 +133,9 @@ pub(super) fn load_new(pins: &Pins, options: &Options, cpus: u32) -> Result<Ebpf
 
 /// What leads on in programs that a start which was cut off had put beside the old ones, if there was one. They may be
 /// attached: the kernel must not empty this before they are replaced.
-pub(super) fn hold_left_over(pins: &Pins) -> Option<MapData> {
-    MapData::from_pin(pins.program(&beside(maps::XDP_WHOLE))).ok()
+pub(super) fn hold_left_over(pins: &Pins) -> Result<Option<MapData>, Error> {
+    let pin = pins.program(&beside(maps::XDP_WHOLE));
+    pin.exists().then(|| open_map(maps::XDP_WHOLE, &pin)).transpose()
 }
 
 /// Loads the object against the pinned maps; its programs are pinned beside the old ones, which

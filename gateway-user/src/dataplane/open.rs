@@ -181,7 +181,7 @@ fn replace_programs(pins: &Pins, options: &Options, sizes: Sizes) -> Result<Opti
     if same && pins.program(maps::XDP_WHOLE).exists() && options.log_level == 0 {
         return Ok(None);
     }
-    let _held = object::hold_left_over(pins);
+    let _held = object::hold_left_over(pins)?;
     let mut ebpf = object::load_beside(pins, options, sizes)?;
     for interface in pins.interfaces()? {
         let dir = pins.interface(&interface);

@@ -2,8 +2,9 @@
 
 use super::super::{Error, Mode, object_digest, pins};
 use super::*;
-use aya::maps::{Array, MapData};
-use gateway_common::abi::{ABI_VERSION, Hook, maps};
+use aya::maps::{Array, Map, MapData, ProgramArray};
+use gateway_common::abi::{ABI_VERSION, Hook, ReasonCount, maps};
+use gateway_common::reason::Reason;
 use std::fs;
 
 #[test]
@@ -173,5 +174,25 @@ fn what_leads_from_the_short_way_to_the_whole_one_is_held_and_put_back() {
         let second = dir.open();
         assert!(second.opened().programs_replaced && pin.exists());
         assert_eq!(run(&second, &udp(2, 80), 1).return_value, XDP_DROP);
+    });
+}
+
+#[test]
+fn without_the_whole_way_what_needs_it_is_dropped_and_counted() {
+    in_namespace(|| {
+        let dir = PinDir::new();
+        let mut dataplane = dir.open();
+        dataplane.attach("lo", 1, Mode::Generic).unwrap();
+        let pin = dir.path().join(version()).join("programs").join(maps::XDP_WHOLE);
+        let map = Map::ProgramArray(MapData::from_pin(pin).unwrap());
+        ProgramArray::try_from(map).unwrap().clear_index(&0).unwrap();
+        assert_eq!(run(&dataplane, &udp(1, 81), 1).return_value, XDP_PASS);
+        assert!(dataplane.readers().reasons(1).is_empty());
+        dataplane.apply(&dropping(80), [0; 4], 0).unwrap();
+        assert_eq!(run(&dataplane, &udp(1, 81), 1).return_value, XDP_DROP);
+        let expected = ReasonCount { dropped: 1, ..ReasonCount::default() };
+        assert_eq!(dataplane.readers().reasons(1), [(Reason::PolicyFault, expected)]);
+        let stats = dataplane.readers().interface_stats(1)[Hook::Xdp as usize];
+        assert_eq!((stats.received.packets, stats.verdicts[1].packets), (1, 1));
     });
 }
