@@ -67,6 +67,7 @@ pub fn run(hook: Hook, seed: u64, pairs: usize) -> Result<Compared> {
     let mut random = Random::new(seed);
     // Few enough flows for it that none loses its place: a flow that did would be a new one again.
     let sizes = Sizes {
+        seed,
         arena_lines: 1 << 20,
         memo_sets_per_cpu: 1 << 17,
         connection_sets: 1 << 14,

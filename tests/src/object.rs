@@ -93,9 +93,11 @@ impl LabNames {
     }
 }
 
-/// Sizes of a laboratory's maps.
+/// Sizes of a laboratory's maps, and what their hashes begin with.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
+    /// Seed of the hashes.
+    pub seed: u64,
     /// Lines of the arena.
     pub arena_lines: u32,
     /// Sets of the flow memo for each CPU.
@@ -109,6 +111,7 @@ pub struct Sizes {
 impl Default for Sizes {
     fn default() -> Sizes {
         Sizes {
+            seed: 1,
             arena_lines: 1 << 17,
             memo_sets_per_cpu: 1 << 10,
             connection_sets: 1 << 12,
@@ -205,7 +208,7 @@ impl Lab {
         options.memo_sets_per_cpu = sizes.memo_sets_per_cpu;
         options.connection_sets = sizes.connection_sets;
         options.track_sets = sizes.track_sets;
-        options.fixed_clock = true;
+        options.repeatable = Some(sizes.seed);
         let mut dataplane = Dataplane::open(&options).context("opening the data plane")?;
         let (mode, wanted) = match hook {
             Hook::Xdp => (Mode::Native, AttachedMode::Native),

@@ -9,7 +9,7 @@ use gateway_tests::check::{Expected, differences};
 use gateway_tests::generate::mutate;
 use gateway_tests::golden::run::policy_of;
 use gateway_tests::model::{Parsed, State, judge, parse};
-use gateway_tests::object::Lab;
+use gateway_tests::object::{Lab, Sizes};
 use gateway_tests::packet::show::describe;
 use gateway_tests::random::{Random, seed};
 use gateway_tests::report::report;
@@ -56,7 +56,7 @@ fn at(hook: Hook) -> Result<()> {
     let name = format!("captures_{}", hook.name());
     report(&name, "seed", format!("{seed:#x}"));
     let mut random = Random::new(seed);
-    let mut lab = Lab::new(hook)?;
+    let mut lab = Lab::with_sizes(hook, Sizes { seed, ..Sizes::default() })?;
     let (mut put, mut refused, mut failures) = (0, 0, 0);
     for malformed in ["drop", "pass"] {
         let checksums = if malformed == "drop" { "verify" } else { "ignore" };

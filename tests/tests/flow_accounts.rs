@@ -54,7 +54,7 @@ fn at(hook: Hook) -> Result<()> {
     // One CPU: an account then is one line.
     let mut lab = Lab::with_sizes(
         hook,
-        Sizes { arena_lines: 1 << 20, memo_sets_per_cpu: 1 << 17, ..Sizes::default() },
+        Sizes { seed, arena_lines: 1 << 20, memo_sets_per_cpu: 1 << 17, ..Sizes::default() },
     )?;
     lab.stay_on_this_cpu()?;
     let world = lab.world();

@@ -79,7 +79,7 @@ pub struct Options {
     pub pin_dir: PathBuf,
     /// Lines of 64 bytes for policy images. Pinned maps keep their size.
     pub arena_lines: u32,
-    /// Sets of the flow memo for each CPU, a power of two; 192 bytes each. Pinned maps keep theirs.
+    /// Sets of the flow memo for each CPU, a power of two; 384 bytes each. Pinned maps keep theirs.
     pub memo_sets_per_cpu: u32,
     /// Lines of 64 bytes for live members of labels, two each: a power of two. Pinned maps keep theirs.
     pub live_lines: u32,
@@ -96,8 +96,9 @@ pub struct Options {
     pub sample_one_in: u32,
     /// One in so many dropped packets is reported; 0: none.
     pub sample_drops_one_in: u32,
-    /// The time that limits see is what [`Dataplane::set_time`] says: for tests.
-    pub fixed_clock: bool,
+    /// The time that limits and connections see is what [`Dataplane::set_time`] says, and the hashes have this seed: for
+    /// tests, so that they can be repeated.
+    pub repeatable: Option<u64>,
     /// Level of the kernel side's log: 0 off (and compiled out by the verifier), 1 errors to 5 all.
     pub log_level: u8,
 }
@@ -117,7 +118,7 @@ impl Options {
             flow_accounting: true,
             sample_one_in: 0,
             sample_drops_one_in: 0,
-            fixed_clock: false,
+            repeatable: None,
             log_level: 0,
         }
     }
@@ -214,7 +215,7 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Sets the time of limits where it was opened with [`Options::fixed_clock`]: `CLOCK_MONOTONIC`
+    /// Sets the time of limits where it was opened with [`Options::repeatable`]: `CLOCK_MONOTONIC`
     /// nanoseconds.
     ///
     /// # Errors

@@ -126,7 +126,7 @@ pub(super) fn load_new(pins: &Pins, options: &Options, cpus: u32) -> Result<Ebpf
         map.pin(staged.map(shape.name)).map_err(Error::map("pinning", shape.name))?;
     }
     load_programs(&mut ebpf, |name| staged.program(name))?;
-    write_abi(&staged)?;
+    write_abi(&staged, options)?;
     staged.publish()?;
     Ok(ebpf)
 }
@@ -167,9 +167,9 @@ fn beside(name: &str) -> String {
 }
 
 fn load(options: &Options, sizes: Sizes, with: impl FnOnce(&mut EbpfLoader<'_>)) -> Result<Ebpf, Error> {
-    let seed = random_seed()?;
+    let seed = seed(options)?;
     let log_level = options.log_level;
-    let fixed_clock = u32::from(options.fixed_clock);
+    let fixed_clock = u32::from(options.repeatable.is_some());
     let mut loader = EbpfLoader::new();
     with(&mut loader);
     loader
@@ -232,10 +232,10 @@ fn interruptible(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(
     load()
 }
 
-fn write_abi(staged: &Staged<'_>) -> Result<(), Error> {
+fn write_abi(staged: &Staged<'_>, options: &Options) -> Result<(), Error> {
     let data = open_map(maps::CONTROL, &staged.map(maps::CONTROL))?;
     let control = MappedMut::<Control>::new(maps::CONTROL, data.fd().as_fd(), 1)?;
-    let value = Control { abi: ABI_VERSION, limit_seed: random_seed()?, ..Control::default() };
+    let value = Control { abi: ABI_VERSION, limit_seed: seed(options)?, ..Control::default() };
     shape::stored(maps::CONTROL, control.store(0, &value))
 }
 
@@ -248,8 +248,11 @@ pub(super) fn has_log(ebpf: &Ebpf) -> bool {
     ebpf.map(LOG_RING).is_some()
 }
 
-/// A seed nobody outside can know, so that nobody can aim flows at one set of the memo.
-fn random_seed() -> Result<u64, Error> {
+/// A seed nobody outside can know, so that nobody can aim flows at one set of the memo; or the one asked for.
+fn seed(options: &Options) -> Result<u64, Error> {
+    if let Some(seed) = options.repeatable {
+        return Ok(seed);
+    }
     let path = Path::new("/dev/urandom");
     let mut bytes = [0; 8];
     File::open(path)

@@ -10,7 +10,7 @@ const SLOT: u32 = 1;
 
 /// One set of keys and one of connections: four of each.
 fn tiny(dir: &PinDir) -> Dataplane {
-    let options = Options { limit_sets: 1, connection_sets: 1, fixed_clock: true, ..dir.options() };
+    let options = Options { limit_sets: 1, connection_sets: 1, repeatable: Some(1), ..dir.options() };
     let mut dataplane = Dataplane::open(&options).unwrap();
     dataplane.set_time(START_NS).unwrap();
     dataplane

@@ -16,7 +16,7 @@ const NOW_NS: u64 = 9_000 << UNIT_SHIFT;
 const TARGET: [u64; 2] = [0x0a00_000b << 32, 0];
 
 fn small(dir: &PinDir) -> Options {
-    Options { track_sets: 8, fixed_clock: true, ..dir.options() }
+    Options { track_sets: 8, repeatable: Some(1), ..dir.options() }
 }
 
 fn known(address: [u64; 2], port: u32) -> TargetState {
