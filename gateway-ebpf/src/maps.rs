@@ -1,9 +1,9 @@
 //! Every map: what it holds, who writes it, and what happens when it is full.
 //!
-//! All but the ring buffers, the array of a program and the scratch memory are memory-mapped arrays of a fixed size. What user space writes (routes,
-//! interfaces, policy tables, live members) it refuses with a reason when there is no room; what the
-//! kernel fills says itself what happens then. Sizes given as 1 are set by the loader, from its
-//! options and the number of possible CPUs.
+//! All but the ring buffers, the array of a program and the scratch memory are memory-mapped arrays of a
+//! fixed size. What user space writes (routes, interfaces, policy tables, live members) it refuses with a
+//! reason when there is no room; what the kernel fills says itself what happens then. Sizes given as 1 are
+//! set by the loader, from its options and the number of possible CPUs.
 
 use crate::scratch::Scratch;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;

@@ -90,7 +90,7 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Lines (64 bytes each) for compiled policies: old and new must fit beside each other.
     pub arena_lines: u32,
-    /// Sets (192 bytes, two flows each) of the flow memo of each CPU, a power of two.
+    /// Sets (384 bytes, four flows each) of the flow memo of each CPU, a power of two.
     pub memo_sets: u32,
     /// Live members of labels, a power of two; 32 bytes each.
     pub live_members: u32,
